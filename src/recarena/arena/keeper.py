@@ -1,0 +1,165 @@
+"""The keeper: the one process that holds answers. It writes questions, and judges predictions.
+
+The runner, which starts the contenders, never holds an answer, so a contender that reads its parents' memory finds
+none; the contenders' folders never hold one either. What the keeper sends to the runner are hashes, names and metrics.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import numpy as np
+
+from recarena.arena.limit import limited
+from recarena.contract.answers import RateAnswers
+from recarena.contract.folder import folder_hash, question_hash, write_question
+from recarena.contract.lifeline import die_with_parent
+from recarena.contract.metrics import evaluate_all, summary
+from recarena.contract.questions import RateQueries
+from recarena.data.prepare import Prepared, open_benchmark
+from recarena.data.recipes import Benchmark
+from recarena.judge import predictions
+from recarena.judge.records import AskResult, Values, write_values
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class QuestionFacts:
+    """What the runner may know of a question.
+
+    Attributes:
+        benchmark: its board.
+        fold: its name, "" where there is one only.
+        hash: sha256 of everything in it.
+        folder: where it lies in the cache.
+        asks: name -> "rate" or "rank".
+        queries: name -> how many.
+        limited: queries per ask under --limit, or None.
+    """
+
+    benchmark: str
+    fold: str
+    hash: str
+    folder: Path
+    asks: dict[str, str]
+    queries: dict[str, int]
+    limited: int | None
+
+
+class Keeper:
+    """Speaks to the keeper's process; a context manager that ends it."""
+
+    def __init__(self, root: Path, cache: Path) -> None:
+        self.root, self.cache = root, cache
+        # spawn, not fork: nothing of the keeper's memory is ever part of the runner's
+        self._pool = ProcessPoolExecutor(
+            1, mp_context=multiprocessing.get_context("spawn"), initializer=die_with_parent, initargs=(os.getpid(),)
+        )
+
+    def __enter__(self) -> Keeper:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def questions(self, benchmark: str, limit: int | None = None) -> list[QuestionFacts]:
+        """Prepare a benchmark and return its questions, a fold each.
+
+        Raises:
+            DataError: the data cannot be had, or is not what the recipe expects.
+        """
+        return self._ask(_questions, self.root, self.cache, benchmark, limit)
+
+    def restore(self, question: QuestionFacts) -> None:
+        """Make sure that the question's folder still holds the question: a contender could have written to it."""
+        self._ask(_restore, question)
+
+    def judge(
+        self, question: QuestionFacts, asks: tuple[str, ...], folder: Path, who: str, record: Path
+    ) -> tuple[dict[str, AskResult], Values]:
+        """Judge the predictions in a folder and keep the values per query beside the record's path.
+
+        Raises:
+            PredictionError: a prediction breaks a rule; the message names it.
+        """
+        return self._ask(_judge, question, asks, folder, who, record, self.cache / "values")
+
+    def _ask(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        return self._pool.submit(function, *arguments).result()
+
+
+# --- in the keeper's process ----------------------------------------------------------------------------------------
+
+_held: dict[str, tuple[Benchmark, Prepared]] = {}  # question hash -> its recipe; question and answers
+
+
+def _questions(root: Path, cache: Path, name: str, limit: int | None) -> list[QuestionFacts]:
+    _held.clear()  # one benchmark at a time
+    facts = []
+    benchmark, folds = open_benchmark(root, name, cache=cache, progress=True)
+    for fold in folds:
+        one = fold if limit is None else replace(fold, **limited(fold.question, fold.answers, limit))
+        digest = question_hash(one.question)
+        _held[digest] = benchmark, one
+        about = QuestionFacts(
+            benchmark=name,
+            fold=one.name,
+            hash=digest,
+            folder=cache / "questions" / digest,
+            asks={ask: "rate" if isinstance(q, RateQueries) else "rank" for ask, q in one.question.asks.items()},
+            queries={ask: len(q) for ask, q in one.question.asks.items()},
+            limited=limit,
+        )
+        _restore(about)
+        facts.append(about)
+    return facts
+
+
+def _restore(question: QuestionFacts) -> None:
+    try:
+        if folder_hash(question.folder) == question.hash:
+            return
+    except (OSError, ValueError, KeyError):
+        pass
+    question.folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(dir=question.folder.parent, prefix=".draft-"))
+    try:
+        write_question(_held[question.hash][1].question, draft)
+        shutil.rmtree(question.folder, ignore_errors=True)
+        draft.rename(question.folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _judge(
+    question: QuestionFacts, asks: tuple[str, ...], folder: Path, who: str, record: Path, cache: Path
+) -> tuple[dict[str, AskResult], Values]:
+    benchmark, held = _held[question.hash]
+    queries = {ask: held.question.asks[ask] for ask in asks}
+    results: dict[str, AskResult] = {}
+    values: dict[str, np.ndarray[Any, Any]] = {}
+    for ask, prediction in predictions.load(folder, queries, who).items():
+        answers = held.answers[ask]
+        by_metric = evaluate_all(queries[ask], answers, prediction, benchmark.asks[ask].metrics)
+        results[ask] = AskResult(
+            queries=len(queries[ask]), metrics={name: summary(name, each) for name, each in by_metric.items()}
+        )
+        if isinstance(answers, RateAnswers):
+            # one signed error tells rmse and mae; the user groups errors that are not independent
+            values[f"{ask}.error"] = (prediction - answers.value).astype(np.float32)
+            values[f"{ask}.user"] = queries[ask].user  # type: ignore[assignment]
+        else:
+            values |= {f"{ask}.{name}": each.astype(np.float32) for name, each in by_metric.items()}
+    return results, write_values(values, record, cache)

@@ -1,0 +1,395 @@
+"""One run behind the wall: a child process that gets a question and nothing else, watched from outside.
+
+The child is ``python -I`` in a session of its own, with an empty home, a temporary folder for everything it writes, a
+short list of environment variables, and two pipes: events out, and one that the runner closes when it has seen
+enough. The runner keeps the clock, watches the memory of the whole process tree, keeps the last lines of what the
+child prints, and ends the tree when a limit is passed, when the child ends, or when the runner itself does.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+
+from recarena.arena.discovery import Implementation
+from recarena.contract import worker
+
+LOOK_EVERY_SECONDS = 0.1
+LAST_LINES = 30
+PRINTED_BYTES = 4096  # of a printed line; the rest is dropped
+EVENT_BYTES = 2**17  # of an event
+CURVE_POINTS = 500
+GRACE_SECONDS = 5.0  # between the end of a run's events and its exit
+# what a contender may need of the outer environment to find its interpreter, its libraries and a GPU
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "SYSTEMROOT")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+Event = dict[str, Any]
+Status = Literal["ok", "failed", "timeout", "skipped"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a run is a function of, beside the machine.
+
+    Attributes:
+        implementation: whose code.
+        question: the question's folder, in the cache.
+        asks: names of the asks to answer.
+        hyperparameters: name -> value.
+        seed: the run's seed.
+        threads: cores the run may use.
+        device: "cpu" or "cuda".
+        time_limit_seconds: the whole run, loading included.
+        memory_limit_bytes: resident memory of the whole process tree.
+    """
+
+    implementation: Implementation
+    question: Path
+    asks: tuple[str, ...]
+    hyperparameters: dict[str, Any]
+    seed: int
+    threads: int
+    device: str
+    time_limit_seconds: float
+    memory_limit_bytes: int
+
+
+@dataclass
+class Outcome:
+    """What the runner saw of a run.
+
+    Attributes:
+        status: "ok", "failed", "timeout" or "skipped".
+        reason: one sentence where the status is not "ok".
+        last_lines: the traceback, or the last lines printed.
+        seconds: phase -> seconds by the runner's clock: load, fit, ask:<name>, save.
+        wall_seconds: start to exit.
+        peak_memory_bytes: largest resident memory seen.
+        peak_gpu_bytes: as torch reports it, or None.
+        parameters: floats held after fit, or None.
+        curve: points logged by the run, thinned to at most 500.
+    """
+
+    status: Status = "ok"
+    reason: str | None = None
+    last_lines: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    wall_seconds: float = 0.0
+    peak_memory_bytes: int = 0
+    peak_gpu_bytes: int | None = None
+    parameters: int | None = None
+    curve: list[dict[str, float]] = field(default_factory=list)
+
+    def fail(self, reason: str, status: Status = "failed") -> None:
+        """Keep the first reason: what follows is usually its consequence."""
+        if self.status == "ok":
+            self.status, self.reason = status, reason
+
+
+@contextmanager
+def run_folder() -> Iterator[Path]:
+    """Lend a temporary folder for one run; it is gone afterwards, whatever was put in it."""
+    folder = Path(tempfile.mkdtemp(prefix="recarena-run-"))
+    try:
+        for name in ("prediction", "scratch", "home", "code"):
+            (folder / name).mkdir()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def play(job: Job, folder: Path, code_cache: Path, on_event: Callable[[Event], None] = lambda _: None) -> Outcome:
+    """Run a job to its end and say what was seen; never raises for anything the contender does.
+
+    Args:
+        job: what to run.
+        folder: from ``run_folder``; the predictions are in ``folder / "prediction"`` afterwards.
+        code_cache: where sources are kept by content, so that compiled code (numba) can be kept beside them.
+        on_event: told of phases, logs and progress as they come.
+    """
+    outcome = Outcome()
+    started = time.perf_counter()
+    _write_job(job, folder, code_cache)
+    events_out, events_in = os.pipe()
+    command = [sys.executable, "-I", worker.__file__, str(folder), str(events_in)]
+    child = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=folder / "scratch",
+        env=_environment(job, folder, code_cache),
+        pass_fds=[events_in],
+        start_new_session=True,
+    )
+    os.close(events_in)
+    family: set[psutil.Process] = set()
+    try:
+        family = _watch(child, events_out, job, outcome, on_event, started)
+    finally:
+        os.close(events_out)
+        _end_tree(child, family)
+    outcome.wall_seconds = time.perf_counter() - started
+    return outcome
+
+
+def _write_job(job: Job, folder: Path, code_cache: Path) -> None:
+    code = _keep_code(job.implementation, code_cache)
+    facts = {
+        "runner_pid": os.getpid(),
+        "code": str(code),
+        "module": f"contender_{job.implementation.paper}_{job.implementation.who}",
+        "class": job.implementation.class_name,
+        "question": str(job.question),
+        "asks": list(job.asks),
+        "hyperparameters": job.hyperparameters,
+        "seed": job.seed,
+        "threads": job.threads,
+        "device": job.device,
+        "scratch": str(folder / "scratch"),
+    }
+    (folder / "job.json").write_text(json.dumps(facts), encoding="utf-8")
+
+
+def _keep_code(implementation: Implementation, code_cache: Path) -> Path:
+    """Copy the source to a place named by its content: a run never depends on a file that is being edited."""
+    home = code_cache / implementation.code
+    target = home / implementation.paper / implementation.path.name
+    if not target.exists():
+        home.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(dir=home.parent, prefix=".draft-"))
+        copy = draft / implementation.paper / implementation.path.name
+        copy.parent.mkdir()
+        if implementation.path.is_dir():
+            shutil.copytree(implementation.path, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(implementation.path, copy)
+        with suppress(OSError):  # another runner was first: the content is the same
+            draft.rename(home)
+        shutil.rmtree(draft, ignore_errors=True)
+    return target
+
+
+def _environment(job: Job, folder: Path, code_cache: Path) -> dict[str, str]:
+    passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    own = {
+        "HOME": str(folder / "home"),
+        "TMPDIR": str(folder / "scratch"),
+        "NUMBA_CACHE_DIR": str(code_cache / job.implementation.code / "numba"),
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # what torch asks for to be deterministic on a GPU
+    }
+    return passed | own | dict.fromkeys(THREAD_VARIABLES, str(job.threads))
+
+
+def _watch(
+    child: subprocess.Popen[bytes],
+    events_out: int,
+    job: Job,
+    outcome: Outcome,
+    on_event: Callable[[Event], None],
+    started: float,
+) -> set[psutil.Process]:
+    """Read both pipes until the child has said all, or broken a limit; return the descendants that were seen."""
+    printed: deque[str] = deque(maxlen=LAST_LINES)
+    clock = _Clock(outcome, on_event, started)
+    assert child.stdout is not None and child.stdin is not None  # noqa: S101
+    family: set[psutil.Process] = set()  # every descendant ever seen: one that leaves the session is ended too
+    pipes = {events_out: _Lines(EVENT_BYTES), child.stdout.fileno(): _Lines(PRINTED_BYTES)}
+    done_at: float | None = None
+    exited_at: float | None = None
+    with selectors.DefaultSelector() as selector:
+        for fd in pipes:
+            os.set_blocking(fd, False)
+            selector.register(fd, selectors.EVENT_READ)
+        next_look = 0.0
+        while True:
+            for key, _ in selector.select(timeout=LOOK_EVERY_SECONDS):
+                lines = pipes[key.fd].read(key.fd)
+                if lines is None:
+                    selector.unregister(key.fd)
+                elif key.fd == events_out:
+                    for line in lines:
+                        clock.take(line)
+                else:
+                    printed.extend(line.decode("utf-8", "replace") for line in lines)
+            now = time.perf_counter()
+            if now >= next_look or clock.done:
+                next_look = now + LOOK_EVERY_SECONDS
+                used = _tree_memory(child.pid, family, outcome)
+                if used > job.memory_limit_bytes:
+                    outcome.fail(
+                        f"used {used / 2**30:.2f} GiB of memory, the limit is {job.memory_limit_bytes / 2**30:.2f} GiB"
+                    )
+                    break
+            if clock.done and done_at is None:
+                done_at = now
+                with suppress(OSError):
+                    child.stdin.close()
+            if now - started > job.time_limit_seconds:
+                outcome.fail(f"ran past the time limit of {job.time_limit_seconds:g} s in {clock.phase}", "timeout")
+                break
+            code = child.poll()
+            if code is not None and exited_at is None:
+                exited_at = now
+            # a grandchild may hold the pipes open for ever: once the child has ended, what is in them is enough
+            if exited_at is not None and (not selector.get_map() or now - exited_at > LOOK_EVERY_SECONDS):
+                break
+            if done_at is not None and now - done_at > GRACE_SECONDS:
+                break
+    clock.stop()
+    if not clock.done:
+        outcome.fail(_how_it_ended(child, clock.phase))
+    if outcome.status != "ok" and not outcome.last_lines:
+        outcome.last_lines = list(printed)
+    return family
+
+
+def _how_it_ended(child: subprocess.Popen[bytes], phase: str) -> str:
+    code = child.poll()
+    if code is None:
+        return f"stopped answering in {phase}"
+    if code < 0:
+        name = signal.Signals(-code).name
+        hint = " (the system may have run out of memory)" if -code == signal.SIGKILL else ""
+        return f"was ended by {name} in {phase}{hint}"
+    return f"ended with exit code {code} in {phase}, before its answers were in"
+
+
+class _Lines:
+    """Whole lines out of a pipe that may never send one: a line longer than the bound is cut, the rest dropped."""
+
+    def __init__(self, bound: int) -> None:
+        self.bound = bound
+        self.rest = b""
+
+    def read(self, fd: int) -> list[bytes] | None:
+        """Return the lines that have come; None when the pipe is closed."""
+        try:
+            chunk = os.read(fd, 2**16)
+        except BlockingIOError:
+            return []
+        if not chunk:
+            return None
+        *lines, rest = (self.rest + chunk).split(b"\n")
+        self.rest = rest[: self.bound]
+        return [line[: self.bound] for line in lines]
+
+
+class _Clock:
+    """Turns events into an outcome; phases are timed by when their events arrive."""
+
+    def __init__(self, outcome: Outcome, on_event: Callable[[Event], None], started: float) -> None:
+        self.outcome = outcome
+        self.on_event = on_event
+        self.phase = "start"
+        self.since = started
+        self.done = False
+        self.keep_every = 1
+        self.logged = 0
+
+    def take(self, line: bytes) -> None:
+        """Believe an event only as far as it is well formed: the pipe is in the contender's hands."""
+        try:
+            event = json.loads(line)
+            kind = event["event"]
+            if kind == "phase":
+                self.stop()
+                self.phase = _text(event["name"])[:100]
+            elif kind == "log":
+                self.log({_text(k)[:100]: float(v) for k, v in event["values"].items() if math.isfinite(v)})
+            elif kind == "progress":
+                event = {"event": "progress", "done": int(event["done"]), "total": int(event["total"])}
+            elif kind == "skip":
+                self.outcome.fail(_text(event["reason"])[:500], "skipped")
+            elif kind == "error":
+                self.outcome.fail(f"{_text(event['message'])[:500]} (in {self.phase})")
+                self.outcome.last_lines = [_text(line)[:PRINTED_BYTES] for line in event["lines"][-LAST_LINES:]]
+            elif kind == "result":
+                self.outcome.parameters = _count(event["parameters"])
+                self.outcome.peak_gpu_bytes = _count(event["gpu_bytes"])
+            elif kind == "done":
+                self.stop()
+                self.done = True
+            else:
+                return
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return
+        self.on_event(event)
+
+    def stop(self) -> None:
+        """Close the phase that runs."""
+        now = time.perf_counter()
+        self.outcome.seconds[self.phase] = self.outcome.seconds.get(self.phase, 0.0) + now - self.since
+        self.since = now
+
+    def log(self, values: dict[str, float]) -> None:
+        """Keep a point of the curve; when there are too many, every other one goes."""
+        if self.logged % self.keep_every == 0:
+            self.outcome.curve.append(values)
+        self.logged += 1
+        if len(self.outcome.curve) > CURVE_POINTS:
+            self.outcome.curve = self.outcome.curve[::2]
+            self.keep_every *= 2
+
+
+def _text(value: Any) -> str:
+    """Return a string that can be written as UTF-8: JSON lets half a surrogate pair through."""
+    return str(value).encode("utf-8", "replace").decode()
+
+
+def _count(value: Any) -> int | None:
+    return int(value) if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63 else None
+
+
+def _tree_memory(pid: int, family: set[psutil.Process], outcome: Outcome) -> int:
+    """Return the resident bytes of a process and its children now, and raise the outcome's peak."""
+    used = 0
+    with suppress(psutil.Error):
+        family.update(psutil.Process(pid).children(recursive=True))
+        for process in [psutil.Process(pid), *family]:
+            with suppress(psutil.Error):
+                used += process.memory_info().rss
+    outcome.peak_memory_bytes = max(outcome.peak_memory_bytes, used, _high_water(pid))
+    return used
+
+
+def _high_water(pid: int) -> int:
+    """Return the kernel's own peak of a process's resident memory (Linux), which no sampling can miss."""
+    with suppress(OSError, ValueError):
+        for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def _end_tree(child: subprocess.Popen[bytes], family: set[psutil.Process]) -> None:
+    """End the child, every descendant that was seen, and its session's group."""
+    with suppress(psutil.Error):
+        family.update(psutil.Process(child.pid).children(recursive=True))
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+    for process in family:
+        with suppress(psutil.Error):
+            process.kill()  # psutil checks that the id was not given to another process meanwhile
+    for pipe in (child.stdin, child.stdout):
+        if pipe is not None:
+            with suppress(OSError):
+                pipe.close()
+    child.wait()

@@ -1,0 +1,1 @@
+"""From records to markdown and JSON: pure functions, no clock, no data, no contender's code."""

@@ -1,0 +1,294 @@
+"""From records to the rows of a board: which records count, what they add up to, who shares a rank."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recarena.contract.arrays import Floats
+from recarena.contract.metrics import parse
+from recarena.judge import records
+from recarena.judge.claims import Claim, verdict
+from recarena.judge.records import Record
+from recarena.judge.statistics import Estimate, Scores, estimate, ranks
+
+Values = dict[str, np.ndarray[Any, Any]]
+
+
+@dataclass(frozen=True)
+class About:
+    """What a board must know of its benchmark; the recipe says all of it.
+
+    Attributes:
+        name: of the benchmark.
+        version: of its recipe.
+        title: one line.
+        describe: one or two sentences: what is seen, what is asked.
+        asks: name of the ask -> its metrics, the first one ranks.
+    """
+
+    name: str
+    version: int
+    title: str
+    describe: str
+    asks: Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A record with its values per query (None where they are too large for git) and the row it belongs to."""
+
+    row: str
+    record: Record
+    values: Values | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a board.
+
+    Attributes:
+        rank: 1 + the number of rows that are significantly better.
+        name: ``paper/who``, with its overrides.
+        record: one of its records, for the facts that all of them share.
+        metrics: metric -> estimate.
+        claim: (verdict, words) against the claim about this implementation and the first metric, or None.
+        fit_seconds: mean over seeds of the sum over folds.
+        answer_seconds: likewise, for this ask.
+        peak_memory_bytes: the largest of its records.
+        peak_gpu_bytes: likewise.
+        seeds: runs per fold.
+        test_looks: the largest of its records.
+        dirty: a record came from uncommitted code.
+    """
+
+    rank: int
+    name: str
+    record: Record
+    metrics: Mapping[str, Estimate]
+    claim: tuple[str, str] | None
+    fit_seconds: float
+    answer_seconds: float
+    peak_memory_bytes: int
+    peak_gpu_bytes: int | None
+    seeds: int
+    test_looks: int
+    dirty: bool
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The rows of one ask.
+
+    Attributes:
+        ask: its name.
+        metrics: of the recipe; the first one ranks.
+        rows: best first.
+        claims: every claim about this ask with our number (None where nobody ran) and verdict.
+        queries: how many, over all folds.
+        folds: how many.
+    """
+
+    ask: str
+    metrics: Sequence[str]
+    rows: Sequence[Row]
+    claims: Sequence[tuple[str, Claim, float | None, str]]
+    queries: int
+    folds: int
+
+
+@dataclass(frozen=True)
+class Board:
+    """All that is shown of a benchmark."""
+
+    about: About
+    rankings: Sequence[Ranking]
+    not_ranked: Sequence[tuple[str, str]] = field(default_factory=tuple)
+
+
+def make(about: About, judged: Iterable[Judged], code: Mapping[str, str], claims: Iterable[tuple[str, Claim]]) -> Board:
+    """Add records up to a board.
+
+    Args:
+        about: the benchmark.
+        judged: its records.
+        code: ``paper/who`` -> sha256 of its source now; a record of other code is stale.
+        claims: (paper, claim) about this benchmark.
+    """
+    judged = list(judged)
+    out: dict[str, str] = {}
+    good: dict[str, list[Judged]] = defaultdict(list)
+    questions = _questions(about, judged)
+    for one in judged:
+        reason = _why_not(about, one, code, questions)
+        name = _name(one)
+        if reason is None:
+            good[name].append(one)
+        else:
+            out.setdefault(name if reason != "limited" else f"{name} (limited)", _in_words(one, reason))
+    for name in list(good):
+        missing = sorted(set(questions) - {one.record.benchmark.fold for one in good[name]})
+        if missing or name in out:
+            out.setdefault(name, f"incomplete: no record of {', '.join(missing)}")
+            del good[name]
+    rankings = [_ranking(about, ask, good, sorted(questions), list(claims)) for ask in about.asks]
+    return Board(about, rankings, sorted(out.items()))
+
+
+def _name(one: Judged) -> str:
+    who = one.record.implementation
+    return f"{who.paper}/{who.who}" + one.row.removeprefix(f"{who.paper}.{who.who}")
+
+
+def _questions(about: About, judged: Sequence[Judged]) -> dict[str, str]:
+    """Return fold -> the question that most current records answer."""
+    votes: dict[str, Counter[str]] = defaultdict(Counter)
+    for one in judged:
+        if one.record.status == "ok" and one.record.benchmark.version == about.version and one.record.limited is None:
+            votes[one.record.benchmark.fold][one.record.question] += 1
+    return {fold: min(count, key=lambda q, c=count: (-c[q], q)) for fold, count in votes.items()}  # type: ignore[misc]
+
+
+def _why_not(about: About, one: Judged, code: Mapping[str, str], questions: Mapping[str, str]) -> str | None:
+    record = one.record
+    name = f"{record.implementation.paper}/{record.implementation.who}"
+    if record.limited is not None:
+        return "limited"
+    if record.benchmark.version != about.version:
+        return f"stale: benchmark version {record.benchmark.version}, now {about.version}"
+    if name not in code:
+        return "stale: its file is gone"
+    if code[name] != record.implementation.code:
+        return "stale: its code has changed since"
+    if record.status != "ok":
+        return record.status
+    if record.question != questions[record.benchmark.fold]:
+        return "stale: it answered another question than most records"
+    return None
+
+
+def _in_words(one: Judged, reason: str) -> str:
+    record = one.record
+    if reason == "limited":
+        return f"limited to {record.limited} queries"
+    if reason == record.status:
+        fold = f"{record.benchmark.fold}, " if record.benchmark.fold else ""
+        return (
+            f"{reason}: {record.reason} ({fold}seed {record.seed})"
+            if reason != "skipped"
+            else f"skipped: {record.reason}"
+        )
+    return reason
+
+
+def _ranking(
+    about: About,
+    ask: str,
+    good: Mapping[str, list[Judged]],
+    folds: Sequence[str],
+    claims: Sequence[tuple[str, Claim]],
+) -> Ranking:
+    metrics = list(about.asks[ask])
+    asked = {name: runs for name, runs in good.items() if all(ask in one.record.asks for one in runs)}
+    table = {name: {m: _scores(name, ask, m, runs, folds) for m in metrics} for name, runs in asked.items()}
+    estimates = {name: {m: estimate(scores) for m, scores in by.items()} for name, by in table.items()}
+    names = sorted(asked, key=lambda name: _best_first(metrics[0], estimates[name][metrics[0]].mean, name))
+    places = ranks([table[name][metrics[0]] for name in names]) if names else []
+    rows = [
+        _row(name, place, asked[name], estimates[name], ask, metrics[0], claims)
+        for name, place in zip(names, places, strict=True)
+    ]
+    any_runs = next(iter(asked.values()), [])
+    queries = {one.record.benchmark.fold: one.record.asks[ask].queries for one in any_runs}
+    return Ranking(ask, metrics, rows, _claims(ask, claims, estimates), sum(queries.values()), len(folds))
+
+
+def _best_first(metric: str, mean: float, name: str) -> tuple[float, str]:
+    return (-mean if parse(metric).higher_is_better else mean, name)
+
+
+def _scores(name: str, ask: str, metric: str, runs: Sequence[Judged], folds: Sequence[str]) -> Scores:
+    """Gather the values per query: one (seeds, queries) array a fold."""
+    by_fold: dict[str, list[Judged]] = defaultdict(list)
+    for one in sorted(runs, key=lambda one: one.record.seed):
+        by_fold[one.record.benchmark.fold].append(one)
+    values = [np.stack([_values(one, ask, metric) for one in by_fold[fold]]) for fold in folds]
+    clusters = [_clusters(by_fold[fold][0], ask) for fold in folds]
+    return Scores(name=name, metric=metric, values=values, clusters=clusters)
+
+
+def _values(one: Judged, ask: str, metric: str) -> Floats:
+    if one.values is None:
+        # too large for git: one number stands for all queries, so the row shows no interval and ties with all
+        result = one.record.asks[ask].metrics[metric]
+        return np.array([result**2 if metric == "rmse" else result])
+    if parse(metric).kind == "rank":
+        return one.values[f"{ask}.{metric}"].astype(np.float64)
+    error = one.values[f"{ask}.error"].astype(np.float64)
+    return error**2 if metric == "rmse" else np.abs(error)
+
+
+def _clusters(one: Judged, ask: str) -> np.ndarray[Any, Any] | None:
+    return None if one.values is None else one.values.get(f"{ask}.user")
+
+
+def _row(
+    name: str,
+    rank: int,
+    runs: Sequence[Judged],
+    estimates: Mapping[str, Estimate],
+    ask: str,
+    primary: str,
+    claims: Sequence[tuple[str, Claim]],
+) -> Row:
+    made = [one.record for one in runs]
+    costs = [record.cost for record in made if record.cost is not None]
+    seeds = Counter(record.benchmark.fold for record in made)
+    per_seed = len(made) / len(seeds)
+    gpu = [cost.peak_gpu_bytes for cost in costs if cost.peak_gpu_bytes is not None]
+    about = [
+        verdict(claim, estimates[claim.metric].mean)
+        for paper, claim in claims
+        if claim.ask == ask and claim.metric == primary and f"{paper}/{claim.implementation}" == name
+    ]
+    return Row(
+        rank=rank,
+        name=name,
+        record=made[0],
+        metrics=estimates,
+        claim=min(about, key=lambda v: v[0] == "not comparable") if about else None,
+        fit_seconds=sum(cost.fit_seconds for cost in costs) / per_seed,
+        answer_seconds=sum(cost.answer_seconds.get(ask, 0.0) for cost in costs) / per_seed,
+        peak_memory_bytes=max(cost.peak_memory_bytes for cost in costs),
+        peak_gpu_bytes=max(gpu) if gpu else None,
+        seeds=min(seeds.values()),
+        test_looks=max(record.test_looks for record in made),
+        dirty=any(record.dirty for record in made),
+    )
+
+
+def _claims(
+    ask: str, claims: Sequence[tuple[str, Claim]], estimates: Mapping[str, Mapping[str, Estimate]]
+) -> list[tuple[str, Claim, float | None, str]]:
+    shown = []
+    for paper, claim in claims:
+        if claim.ask != ask:
+            continue
+        ours = estimates.get(f"{paper}/{claim.implementation}", {}).get(claim.metric)
+        words = verdict(claim, ours.mean)[1] if ours else ("not run" if claim.comparable else "not comparable")
+        shown.append((paper, claim, ours.mean if ours else None, words))
+    return shown
+
+
+def load(results: Path, benchmark: str) -> list[Judged]:
+    """Read the records of a benchmark with the values per query that lie beside them."""
+    judged = []
+    for path, record in records.read_all(results, benchmark):
+        folder = path.parent if record.limited is None else path.parent.parent
+        judged.append(Judged(folder.name, record, records.read_values(record, path)))
+    return judged

@@ -1,0 +1,287 @@
+"""A board as markdown and as JSON. The same records give the same bytes on every machine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from recarena.boards.board import Board, Ranking, Row
+from recarena.contract.metrics import parse
+from recarena.judge.claims import Claim
+
+BY = {"baseline": "base", "peer": "peer"}
+SECONDARY = 2  # metrics shown beside the first; all of them are in --json
+
+
+def markdown(board: Board) -> str:
+    """Return the board's page."""
+    about = board.about
+    parts = [
+        f"<!-- written by `recarena board {about.name}`; do not edit -->",
+        f"# {about.name} · {about.title}",
+        about.describe,
+    ]
+    for ranking in board.rankings:
+        parts += _ranking(ranking, several=len(board.rankings) > 1)
+    if board.not_ranked:
+        listed = ", ".join(f"`{name.replace('/', ' / ')}` (*{reason}*)" for name, reason in board.not_ranked)
+        parts.append(f"Not ranked: {listed}.")
+    parts.append("How to read this: docs/reading-a-board.md · how to enter: CONTRIBUTING.md")
+    return "\n\n".join(parts) + "\n"
+
+
+def standings(ranking: Ranking) -> tuple[pd.DataFrame, list[str]]:
+    """Return the table that ranks, as text, with each column's alignment."""
+    shown = list(ranking.metrics[: 1 + SECONDARY])
+    lines: list[tuple[float, int, dict[str, str]]] = []
+    for row in ranking.rows:
+        first = row.metrics[shown[0]]
+        cells = {"rank": str(row.rank), "implementation": row.name.replace("/", " / "), "by": _by(row)}
+        cells[_head(shown[0])] = _number(first.mean)
+        cells["± 95%"] = _spread(first.half_width)
+        cells |= {_head(metric): _number(row.metrics[metric].mean) for metric in shown[1:]}
+        cells |= {"claim": row.claim[1] if row.claim else "", "seeds": str(row.seeds)}
+        lines.append((first.mean, 1, cells))
+    for _, claim, _, _ in ranking.claims:
+        if claim.metric == shown[0]:
+            cells = {"rank": "–", "implementation": f"*{claim.model}*", "by": "claim"}
+            cells |= {
+                _head(shown[0]): f"*{_number(claim.value)}*",
+                "claim": "" if claim.comparable else "not comparable",
+            }
+            lines.append((claim.value, 0, cells))
+    sign = -1 if parse(shown[0]).higher_is_better else 1
+    lines.sort(key=lambda line: (sign * line[0], -line[1], line[2]["implementation"]))
+    columns = ["rank", "implementation", "by", _head(shown[0]), "± 95%", *map(_head, shown[1:]), "claim", "seeds"]
+    frame = pd.DataFrame([cells for _, _, cells in lines], columns=columns).fillna("")
+    right = {"rank", "± 95%", "seeds", *map(_head, shown)}
+    return frame, ["right" if column in right else "left" for column in columns]
+
+
+def costs(ranking: Ranking) -> tuple[pd.DataFrame, list[str]]:
+    """Return what every row cost and where it comes from."""
+    rows = [
+        {
+            "implementation": row.name.replace("/", " / "),
+            "fit": _seconds(row.fit_seconds),
+            "ask": _seconds(row.answer_seconds),
+            "memory": _bytes(row.peak_memory_bytes),
+            "GPU": _bytes(row.peak_gpu_bytes) if row.peak_gpu_bytes else "",
+            "parameters": _count(row.record.cost.parameters if row.record.cost else None),
+            "test looks": str(row.test_looks),
+            "isolation": row.record.isolation,
+            "commit": (row.record.commit or "none")[:7] + ("+" if row.dirty else ""),
+        }
+        for row in ranking.rows
+    ]
+    columns = ["implementation", "fit", "ask", "memory", "GPU", "parameters", "test looks", "isolation", "commit"]
+    if not any(row["GPU"] for row in rows):
+        columns.remove("GPU")
+    right = {"fit", "ask", "memory", "GPU", "parameters", "test looks"}
+    return pd.DataFrame(rows, columns=columns), ["right" if c in right else "left" for c in columns]
+
+
+def claims(ranking: Ranking) -> tuple[pd.DataFrame, list[str]]:
+    """Return every published number about this ask, ours beside it, and the verdict."""
+    rows = [
+        {
+            "claim": claim.model,
+            "metric": parse(claim.metric).label,
+            "published": _number(claim.value),
+            "ours": _number(ours) if ours is not None else "",
+            "verdict": words,
+            "": f"[{note}]",
+        }
+        for (paper, claim, ours, words), note in zip(ranking.claims, _notes(ranking)[0], strict=True)
+    ]
+    return pd.DataFrame(rows), ["left", "left", "right", "right", "left", "left"]
+
+
+def as_json(board: Board) -> list[dict[str, Any]]:
+    """Return the board for programs: one object an ask."""
+    return [
+        {
+            "benchmark": board.about.name,
+            "version": board.about.version,
+            "ask": ranking.ask,
+            "queries": ranking.queries,
+            "folds": ranking.folds,
+            "rows": [_row_json(row) for row in ranking.rows]
+            + [_claim_json(paper, claim, words) for paper, claim, _, words in ranking.claims]
+            + [
+                {"rank": None, "implementation": name, "kind": None, "status": reason.split(":")[0], "reason": reason}
+                for name, reason in board.not_ranked
+            ],
+        }
+        for ranking in board.rankings
+    ]
+
+
+def overview(boards: Sequence[Board]) -> str:
+    """Return the board of boards."""
+    rows = []
+    for board in boards:
+        for ranking in board.rankings:
+            if not ranking.rows:
+                continue
+            first = ranking.metrics[0]
+            leaders = [row for row in ranking.rows if row.rank == 1]
+            judged = [words for _, claim, ours, words in ranking.claims if claim.comparable and ours is not None]
+            met = sum(not words.startswith("short") for words in judged)
+            rows.append(
+                {
+                    "benchmark": f"[{board.about.name}]({board.about.name}/README.md)",
+                    "asks for": board.about.title,
+                    "first": ", ".join(row.name.replace("/", " / ") for row in leaders),
+                    "metric": _head(first),
+                    "score": _number(leaders[0].metrics[first].mean),
+                    "± 95%": _spread(leaders[0].metrics[first].half_width),
+                    "rows": str(len(ranking.rows)),
+                    "claims met": f"{met} of {len(judged)}" if judged else "",
+                }
+            )
+    table = _table(pd.DataFrame(rows), ["left", "left", "left", "left", "right", "right", "right", "left"])
+    return (
+        "\n\n".join(
+            [
+                "<!-- written by `recarena board`; do not edit -->",
+                "# The boards",
+                table,
+                'Implementations named together under "first" cannot be told apart. "claims met" counts the published '
+                "numbers of the same protocol that we reproduce or exceed; the boards list the others with the reason.",
+                "How to read a board: docs/reading-a-board.md",
+            ]
+        )
+        + "\n"
+    )
+
+
+def _ranking(ranking: Ranking, several: bool) -> list[str]:
+    parts = [f"## {ranking.ask}"] if several else []
+    folds = f" in {ranking.folds} folds" if ranking.folds > 1 else ""
+    better = "higher" if parse(ranking.metrics[0]).higher_is_better else "lower"
+    parts.append(f"{ranking.queries:,} queries{folds}. {parse(ranking.metrics[0]).label}, {better} is better.")
+    if not ranking.rows:
+        return [*parts, "No record yet: `recarena run` makes the first."]
+    parts.append(_table(*standings(ranking)))
+    parts.append(
+        "Rows sharing a rank cannot be told apart on these questions (paired test over queries, Holm, 5%). "
+        "± is a 95% interval over queries and seeds. A claim is compared only under its own protocol."
+    )
+    parts.append("**Cost**")
+    parts.append(_table(*costs(ranking)))
+    if ranking.folds > 1:
+        parts.append(f"Seconds are sums over the {ranking.folds} folds. A commit with + had uncommitted changes.")
+    else:
+        parts.append("A commit with + had uncommitted changes.")
+    if ranking.claims:
+        parts.append("**Claims**")
+        parts.append(_table(*claims(ranking)))
+        parts.append("\n".join(f"{i}. {text}" for i, text in enumerate(_notes(ranking)[1], 1)))
+    return parts
+
+
+def _notes(ranking: Ranking) -> tuple[list[int], list[str]]:
+    """Return each claim's note number, and the notes: protocol, reason and source, told once."""
+    numbers: list[int] = []
+    notes: list[str] = []
+    for _, claim, _, _ in ranking.claims:
+        why = "" if claim.comparable else f" Not comparable: {claim.why_not}."
+        text = f"{claim.protocol.rstrip('.')}.{why} Source: {claim.source.rstrip('.')} ({claim.confidence})."
+        if text not in notes:
+            notes.append(text)
+        numbers.append(notes.index(text) + 1)
+    return numbers, notes
+
+
+def _table(frame: pd.DataFrame, alignment: Sequence[str]) -> str:
+    return str(frame.to_markdown(index=False, colalign=tuple(alignment[: len(frame.columns)]), disable_numparse=True))
+
+
+def _row_json(row: Row) -> dict[str, Any]:
+    record = row.record
+    return {
+        "rank": row.rank,
+        "implementation": row.name,
+        "kind": record.implementation.kind,
+        "status": "ok",
+        "author": record.implementation.author,
+        "seeds": row.seeds,
+        "metrics": {
+            name: {"mean": _finite(e.mean), "low": _finite(e.low), "high": _finite(e.high)}
+            for name, e in row.metrics.items()
+        },
+        "claim": {"verdict": row.claim[0], "text": row.claim[1]} if row.claim else None,
+        "cost": {
+            "fit_seconds": round(row.fit_seconds, 4),
+            "answer_seconds": round(row.answer_seconds, 4),
+            "peak_memory_bytes": row.peak_memory_bytes,
+            "peak_gpu_bytes": row.peak_gpu_bytes,
+            "parameters": record.cost.parameters if record.cost else None,
+        },
+        "hyperparameters": record.implementation.hyperparameters,
+        "departs": record.implementation.departs,
+        "isolation": record.isolation,
+        "test_looks": row.test_looks,
+        "commit": record.commit,
+        "dirty": row.dirty,
+    }
+
+
+def _claim_json(paper: str, claim: Claim, words: str) -> dict[str, Any]:
+    return {
+        "rank": None,
+        "implementation": f"{paper}/{claim.implementation}" if claim.implementation else paper,
+        "kind": "claim",
+        "status": "claim",
+        "model": claim.model,
+        "metrics": {claim.metric: {"mean": claim.value, "low": None, "high": None}},
+        "claim": {
+            "verdict": words,
+            "comparable": claim.comparable,
+            "why_not": claim.why_not or None,
+            "source": claim.source,
+            "confidence": claim.confidence,
+        },
+    }
+
+
+def _finite(number: float) -> float | None:
+    return float(number) if math.isfinite(number) else None
+
+
+def _by(row: Row) -> str:
+    return BY.get(row.record.implementation.kind, row.record.implementation.author)
+
+
+def _head(metric: str) -> str:
+    known = parse(metric)
+    return f"{known.label} {'↑' if known.higher_is_better else '↓'}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}"
+
+
+def _spread(value: float) -> str:
+    return f"{value:.4f}".removeprefix("0") if math.isfinite(value) else "–"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2f} s" if value < 9.995 else f"{value:,.0f} s"
+
+
+def _bytes(value: int) -> str:
+    return f"{value / 1e6:,.0f} MB" if value < 1e9 else f"{value / 1e9:.1f} GB"
+
+
+def _count(value: int | None) -> str:
+    if value is None:
+        return ""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.1f} {unit}"
+    return str(value)

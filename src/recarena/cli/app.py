@@ -1,0 +1,187 @@
+"""The commands, each a thin layer over one room of the house."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recarena.cli.boards import check_boards, print_board, write_boards
+from recarena.cli.conformance import conform, verdicts
+from recarena.cli.doctor import examine
+from recarena.cli.newcomer import write_template
+from recarena.cli.project import Project
+from recarena.cli.runs import Options, run_benchmarks
+from recarena.cli.show import console, fail, note
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="""The arena for recommender papers: same data, same split, same metrics, one honest ranking.
+
+First steps: `recarena doctor` says what can run here, `recarena run -b 'ml-100k-*'` runs it,
+`recarena board ml-100k-rate` shows a board, `recarena new mf kim` starts an implementation of your own.""",
+)
+data = typer.Typer(no_args_is_help=True, help="Datasets: list them, fetch them.")
+app.add_typer(data, name="data")
+
+Benchmarks = Annotated[
+    list[str] | None, typer.Option("--benchmark", "-b", help="A board, or a pattern such as 'ml-100k-*'. Repeatable.")
+]
+Implementations = Annotated[
+    list[str] | None, typer.Option("--implementation", "-i", help="PAPER/WHO, or PAPER for all of it. Repeatable.")
+]
+Results = Annotated[
+    Path | None,
+    typer.Option("--results", help="Folder of records and boards, in place of results/ (RECARENA_RESULTS)."),
+]
+
+
+@app.command()
+def run(
+    benchmark: Benchmarks = None,
+    implementation: Implementations = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Seeds for each fold; the benchmark's number by default.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A hyper-parameter; such a run gets a row of its own."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only this many queries per ask, for a quick look; never ranked.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Cores for each run; all by default.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; cuda where a driver answers by default.")] = None,
+    time_limit: Annotated[float | None, typer.Option(min=0.1, help="Seconds for each run.")] = None,
+    memory_limit: Annotated[float | None, typer.Option(min=0.01, help="GiB for each run.")] = None,
+    results: Results = None,
+) -> None:
+    """Run implementations on benchmarks, write records and boards, print the boards.
+
+    What has a valid record (same question, code, settings, packages, seed) is not run again; a failed run is.
+    Nothing is lost when you stop it: the next call goes on from there.
+    """
+    options = Options(
+        benchmarks=benchmark or [],
+        implementations=implementation or [],
+        seeds=seeds,
+        overrides=_overrides(set_ or []),
+        limit=limit,
+        threads=threads,
+        device=device,
+        time_limit_seconds=time_limit,
+        memory_limit_bytes=None if memory_limit is None else int(memory_limit * 2**30),
+    )
+    project = Project(results)
+    played = run_benchmarks(project, options)
+    write_boards(project, played)
+    for one in played:
+        print_board(project, one)
+    note(f"boards and records: {_short(project.results)}")
+
+
+@app.command()
+def board(
+    name: Annotated[
+        list[str] | None, typer.Argument(help="Boards or patterns; all that have records by default.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: one object an ask.")] = False,
+    markdown: Annotated[bool, typer.Option("--md", help="The markdown page.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Fail unless every written board equals a fresh render.")
+    ] = False,
+    results: Results = None,
+) -> None:
+    """Show boards from the records there are, and write their pages."""
+    project = Project(results)
+    if check:
+        wrong = check_boards(project)
+        for line in wrong:
+            fail(line)
+        if wrong:
+            raise typer.Exit(1)
+        console.print("every board equals a fresh render of its records")
+        return
+    chosen = project.benchmarks(name) if name else project.recorded()
+    if as_json:
+        from recarena.boards.render import as_json as objects  # noqa: PLC0415 - pandas is slow to import
+
+        asks = [ask for one in chosen for ask in objects(project.board(one))]
+        typer.echo(json.dumps(asks, indent=1, ensure_ascii=False))
+        return
+    write_boards(project, chosen)
+    for one in chosen:
+        print_board(project, one, markdown=markdown)
+
+
+@app.command()
+def check(
+    implementation: Annotated[list[str] | None, typer.Argument(help="PAPER/WHO; all by default.")] = None,
+) -> None:
+    """Conformance: play every implementation on tiny boards, in seconds, and say in plain words what is wrong."""
+    failed = verdicts(conform(Project(), implementation or []))
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def new(
+    paper: Annotated[str, typer.Argument(help="Folder under reproductions/, such as mf.")],
+    who: Annotated[str, typer.Argument(help="Your name: the file becomes PAPER/WHO.py.")],
+) -> None:
+    """Write a working implementation to edit."""
+    path = write_template(Project().root, paper, who)
+    console.print(
+        f"wrote {path}\n  edit it, then: recarena check {paper}/{who}\n  and then:      recarena run -i {paper}/{who}"
+    )
+
+
+@app.command("ls")
+def list_all() -> None:
+    """List benchmarks and implementations."""
+    from recarena.cli.listing import list_everything  # noqa: PLC0415
+
+    list_everything(Project())
+
+
+@app.command()
+def doctor() -> None:
+    """Print versions, devices, threads, caches, and which benchmarks can run here, or why not."""
+    examine(Project())
+
+
+@data.command("ls")
+def data_list() -> None:
+    """List the datasets with their licences and where they are."""
+    from recarena.cli.listing import list_datasets  # noqa: PLC0415
+
+    list_datasets(Project())
+
+
+@data.command("fetch")
+def data_fetch(name: Annotated[list[str], typer.Argument(help="Datasets to fetch.")]) -> None:
+    """Fetch datasets into the cache and check them."""
+    from recarena.cli.listing import fetch_datasets  # noqa: PLC0415
+
+    fetch_datasets(Project(), name)
+
+
+def _overrides(settings: list[str]) -> dict[str, str]:
+    overrides = {}
+    for text in settings:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise typer.BadParameter(f"--set {text}: expected NAME=VALUE, such as --set n_factors=64")
+        overrides[name.strip()] = value.strip()
+    return overrides
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,44 @@
+"""What commands print with: tables through rich on a terminal, markdown elsewhere."""
+
+from __future__ import annotations
+
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+
+def fail(message: str) -> None:
+    """Print what went wrong."""
+    errors.print(f"[bold red]recarena:[/] {escape(message)}", soft_wrap=True)
+
+
+def note(message: str) -> None:
+    """Print a remark beside the output."""
+    errors.print(f"[dim]{escape(message)}[/]", soft_wrap=True)
+
+
+def table(frame: pd.DataFrame, alignment: list[str], title: str = "", bold: dict[str, int] | None = None) -> None:
+    """Print a table.
+
+    Args:
+        frame: cells as text.
+        alignment: "left" or "right" for each column.
+        title: above it.
+        bold: column -> the row whose cell is set in bold.
+    """
+    drawn = Table(title=title or None, title_justify="left", title_style="bold", header_style="bold", box=None)
+    for column, side in zip(frame.columns, alignment, strict=True):
+        drawn.add_column(str(column), justify="right" if side == "right" else "left", no_wrap=True)
+    for number, row in enumerate(frame.itertuples(index=False)):
+        cells = []
+        for column, value in zip(frame.columns, row, strict=True):
+            text = str(value)
+            marked = text.startswith("*") and text.endswith("*")
+            text = f"[italic]{escape(text.strip('*'))}[/]" if marked else escape(text)
+            cells.append(f"[bold]{text}[/]" if (bold or {}).get(str(column)) == number else text)
+        drawn.add_row(*cells)
+    console.print(drawn)

@@ -1,0 +1,1 @@
+"""From a raw file to a question and its answers: recipes, sources, parsers, splits."""

@@ -1,0 +1,193 @@
+"""From a dataset's recipe to its checked rows, through the cache of parsed arrays."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from recarena.contract.errors import DataError
+from recarena.data import parsers
+from recarena.data.raw import Raw
+from recarena.data.recipes import Dataset, InlineSource, MirrorSource, Source
+from recarena.data.sources import (
+    MIRROR,
+    Fetched,
+    Say,
+    at_hand,
+    default_cache,
+    describe,
+    fetch,
+    in_order,
+    lacks,
+    lock,
+    mirror_folder,
+    to_stderr,
+)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The rows of a dataset and the source they came from, in words."""
+
+    raw: Raw
+    source: str
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether a dataset can be had here.
+
+    Attributes:
+        state: "ready" (no network needed), "download" (needs the network once) or "blocked".
+        why: the source that would be used, or why there is none.
+    """
+
+    state: Literal["ready", "download", "blocked"]
+    why: str
+
+
+def load(
+    dataset: Dataset,
+    cache: Path | None = None,
+    *,
+    needs: Collection[str] = (),
+    progress: bool = False,
+    say: Say = to_stderr,
+) -> Loaded:
+    """Return a dataset's rows, checked against the recipe's counts and fingerprint.
+
+    Args:
+        dataset: the recipe.
+        cache: folder for downloads and parsed arrays; the default one if None.
+        needs: what the source must give: "time", "order" (``Benchmark.needs``).
+        progress: draw a bar while downloading.
+        say: is told the licence before a download, and why a source was passed over.
+
+    Raises:
+        DataError: no source can be had, or a file is not what the recipe says.
+    """
+    cache = cache or default_cache()
+    for source in _parsed_first(dataset, cache, needs):
+        raw = _read_parsed(_parsed_path(dataset, source, cache))
+        if raw is not None:
+            return Loaded(_expected(dataset, raw, source), describe(source))
+    fetched = fetch(dataset, cache, needs=needs, progress=progress, say=say)
+    source = fetched.source
+    raw = _parse(dataset, fetched)
+    if not isinstance(source, InlineSource):
+        _write_parsed(_parsed_path(dataset, source, cache), raw)
+    return Loaded(_expected(dataset, raw, source), describe(source))
+
+
+def availability(dataset: Dataset, cache: Path | None = None, *, needs: Collection[str] = ()) -> Availability:
+    """Say whether a dataset can be had here and how, without fetching or reading anything."""
+    cache = cache or default_cache()
+    reasons: list[str] = []
+    download: Source | None = None
+    for source in in_order(dataset):
+        lacking = lacks(source, needs)
+        if lacking:
+            reasons.append(f"{describe(source)} {lacking}")
+        elif at_hand(dataset, source, cache) or (
+            not isinstance(source, MirrorSource) and _parsed_path(dataset, source, cache).is_file()
+        ):
+            return Availability("ready", describe(source))
+        elif isinstance(source, MirrorSource):
+            folder = mirror_folder()
+            reasons.append(f"{MIRROR} is not set" if folder is None else "the mirror does not hold its files")
+        else:
+            download = download or source
+    if download is not None:
+        return Availability("download", describe(download))
+    return Availability("blocked", "; ".join(reasons))
+
+
+def _parse(dataset: Dataset, fetched: Fetched) -> Raw:
+    source = fetched.source
+    if isinstance(source, InlineSource):
+        return parsers.inline(source.rows, f"datasets/{dataset.name}.toml")
+    file = fetched.files["ratings"]
+    raw = parsers.PARSERS[source.ratings.parser](file.read(), file.name, source.ratings.encoding)
+    if source.titles is None:
+        return raw
+    file = fetched.files["titles"]
+    titles = parsers.TITLE_PARSERS[source.titles.parser](file.read(), file.name, source.titles.encoding)
+    return Raw(raw.user, raw.item, raw.value, raw.time, raw.order, titles)
+
+
+def _expected(dataset: Dataset, raw: Raw, source: Source) -> Raw:
+    """Raise unless the rows are what the recipe expects; the same from every source."""
+    want = dataset.expect
+    found = {
+        "users": len(np.unique(raw.user)),
+        "items": len(np.unique(raw.item)),
+        "interactions": len(raw),
+        "sha256": raw.sha256(),
+    }
+    wanted = {"users": want.users, "items": want.items, "interactions": want.interactions, "sha256": want.sha256}
+    if raw.time is not None and want.time_sha256 is not None:
+        found["time_sha256"], wanted["time_sha256"] = raw.time_sha256() or "", want.time_sha256
+    for key, value in wanted.items():
+        if found[key] != value:
+            raise DataError(
+                f"datasets/{dataset.name}.toml: from {describe(source)}: {key} is {found[key]}, expected {value}; "
+                "the source or its parser has changed: mend the recipe only if the new data are what the papers used"
+            )
+    return raw
+
+
+def _parsed_first(dataset: Dataset, cache: Path, needs: Collection[str]) -> list[Source]:
+    """The sources whose parsed arrays may stand for a fetch.
+
+    Where a usable mirror is set only the mirror's own arrays may: it comes first, and it may be another source's turn
+    only after it failed.
+    """
+    usable: list[Source] = [s for s in in_order(dataset) if not isinstance(s, InlineSource) and not lacks(s, needs)]
+    if mirror_folder() is not None and usable and isinstance(usable[0], MirrorSource):
+        return usable[:1] if at_hand(dataset, usable[0], cache) else usable[1:]
+    return [s for s in usable if not isinstance(s, MirrorSource)]
+
+
+def _parsed_path(dataset: Dataset, source: Source, cache: Path) -> Path:
+    """Where the parsed arrays of a source lie: named by the source's checksums, its parsers and their version."""
+    digest = hashlib.sha256(f"{parsers.VERSION}:{source.model_dump_json()}".encode()).hexdigest()
+    return cache / dataset.name / f"parsed-{digest[:20]}.npz"
+
+
+def _read_parsed(path: Path) -> Raw | None:
+    """Read parsed arrays, or None where there are none or the file is damaged: then they are made again."""
+    try:
+        # The zip archive's own checksums are verified while reading. The file is opened here, because numpy would
+        # leave it open where the archive is damaged.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return Raw(
+                user=arrays["user"],
+                item=arrays["item"],
+                value=arrays["value"],
+                time=arrays.get("time"),
+                order=arrays.get("order"),
+                titles=dict(zip(arrays["title_item"].tolist(), arrays["title"].tolist(), strict=True)),
+            )
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _write_parsed(path: Path, raw: Raw) -> None:
+    """Write parsed arrays in one step, so that no reader ever sees half of them."""
+    arrays: dict[str, Any] = {"user": raw.user, "item": raw.item, "value": raw.value}
+    arrays |= {name: a for name, a in (("time", raw.time), ("order", raw.order)) if a is not None}
+    arrays |= {"title_item": np.array(list(raw.titles)), "title": np.array(list(raw.titles.values()), dtype=str)}
+    with lock(path):
+        temporary = path.with_name(path.name + ".tmp")  # the lock is ours, so the name is
+        try:
+            with temporary.open("wb") as file:
+                np.savez(file, **arrays)  # no column is of objects, so nothing is pickled
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)

