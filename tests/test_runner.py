@@ -146,7 +146,9 @@ SLOW = RATE.replace("class Rate", "class Slow").replace(
 @pytest.mark.parametrize("victim", ["runner", "worker"])
 def test_a_kill_loses_nothing_and_the_next_run_goes_on(project, victim):
     project.contender("demo/slow", SLOW)
-    runner = recarena(project, "run", "-b", "tiny-rate", "--results", str(project.results), "--seeds", "2", background=True)
+    runner = recarena(
+        project, "run", "-b", "tiny-rate", "--results", str(project.results), "--seeds", "2", background=True
+    )
     first = project.results / "tiny-rate" / "demo.slow"
     wait_for(lambda: len(list(first.glob("*.json"))) >= 1)
     before = {file: file.read_bytes() for file in first.glob("*seed-*")}

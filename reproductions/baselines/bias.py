@@ -50,4 +50,5 @@ class Bias:
 
     def rate(self, queries: RateQueries) -> Floats:
         guess = self.mean + self.user_bias[queries.user] + self.item_bias[queries.item]  # (q,)
-        return np.clip(guess, self.low, self.high)
+        clipped: Floats = np.clip(guess, self.low, self.high)
+        return clipped

@@ -13,9 +13,7 @@ from scipy import sparse
 from recarena import Floats, Ints, RateQueries, Run, Skip, Train, implementation
 
 
-@implementation(
-    author="recarena", departs=("negative correlations are dropped", "biases by shrunken means"), deterministic=True
-)
+@implementation(author="recarena", departs=("negative correlations are dropped",), deterministic=True)
 @dataclass
 class KNNBaseline:
     """r_ui ~ b_ui + weighted mean of the residuals of the most similar items that the user rated.
@@ -71,7 +69,8 @@ class KNNBaseline:
         around = _around(
             queries.user, queries.item, self.offset, self.item, self.residual, self.similarity, self.n_neighbours
         )  # (q,)
-        return np.clip(base + around, self.low, self.high)
+        clipped: Floats = np.clip(base + around, self.low, self.high)
+        return clipped
 
 
 @numba.njit(cache=True)

@@ -44,7 +44,7 @@ class IALS:
     init_std: float = 0.1
 
     def fit(self, train: Train, run: Run) -> None:
-        numba.set_num_threads(run.threads)
+        numba.set_num_threads(min(run.threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
         seen = train.interactions
         self.count = np.bincount(seen.item, minlength=seen.n_items)  # (n_items,)
         items_of_user = seen.histories()

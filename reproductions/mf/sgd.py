@@ -83,7 +83,8 @@ class BiasedMF:
     def rate(self, queries: RateQueries) -> Floats:
         u, i = queries.user, queries.item  # (q,) each
         guess = self.mean + self.b_user[u] + self.b_item[i] + np.einsum("qd,qd->q", self.q[i], self.p[u])  # (4)
-        return np.clip(guess, self.low, self.high)
+        clipped: Floats = np.clip(guess, self.low, self.high)  # (q,)
+        return clipped
 
 
 @numba.njit(cache=True, fastmath=True)
@@ -92,15 +93,15 @@ def _epoch(
     offset: Ints,
     item: Ints,
     rating: Floats,
-    mu: float,
+    mu: np.float32,
     b_user: Floats,
     b_item: Floats,
     p: Floats,
     q: Floats,
-    gamma: float,
+    gamma: np.float32,
     lam_user: Floats,
     lam_item: Floats,
-    lam_bias: float,
+    lam_bias: np.float32,
 ) -> float:
     """One pass over the ratings, users in the given order; return the sum of squared errors met on the way."""
     total, one = 0.0, np.float32(1.0)

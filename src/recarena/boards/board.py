@@ -198,7 +198,7 @@ def _ranking(
     table = {name: {m: _scores(name, ask, m, runs, folds) for m in metrics} for name, runs in asked.items()}
     estimates = {name: {m: estimate(scores) for m, scores in by.items()} for name, by in table.items()}
     names = sorted(asked, key=lambda name: _best_first(metrics[0], estimates[name][metrics[0]].mean, name))
-    places = ranks([table[name][metrics[0]] for name in names]) if names else []
+    places = _places(names, {name: table[name][metrics[0]] for name in names}, asked)
     rows = [
         _row(name, place, asked[name], estimates[name], ask, metrics[0], claims)
         for name, place in zip(names, places, strict=True)
@@ -206,6 +206,17 @@ def _ranking(
     any_runs = next(iter(asked.values()), [])
     queries = {one.record.benchmark.fold: one.record.asks[ask].queries for one in any_runs}
     return Ranking(ask, metrics, rows, _claims(ask, claims, estimates), sum(queries.values()), len(folds))
+
+
+def _places(names: Sequence[str], scores: Mapping[str, Scores], runs: Mapping[str, Sequence[Judged]]) -> list[int]:
+    """Return the rank of every row, best mean first; a row without values per query can only be placed by its mean."""
+    testable = [name for name in names if all(one.values is not None for one in runs[name])]
+    tested = dict(zip(testable, ranks([scores[name] for name in testable]), strict=True)) if testable else {}
+    places = []
+    for number, name in enumerate(names):
+        before = sum(other not in tested for other in names[:number])
+        places.append(tested[name] + before if name in tested else number + 1)
+    return places
 
 
 def _best_first(metric: str, mean: float, name: str) -> tuple[float, str]:

@@ -39,7 +39,7 @@ def examine(project: Project) -> None:
         found = availability(project.root, benchmark.name, cache=project.cache)
         rows.append({"benchmark": benchmark.name, "can run": WORDS[found.state], "because": found.why})
     console.print()
-    table(pd.DataFrame(rows), ["left", "left", "left"])
+    table(pd.DataFrame(rows, columns=["benchmark", "can run", "because"]), ["left", "left", "left"])
     for name, reason in project.found.broken.items():
         fail(f"{name}: {reason}")
 

@@ -22,7 +22,7 @@ def list_everything(project: Project) -> None:
         for one in project.benchmarks(["*"])
         if not one.name.startswith(TINY)
     ]
-    table(pd.DataFrame(rows), ["left", "left", "left"])
+    table(pd.DataFrame(rows, columns=["benchmark", "asks", "what"]), ["left", "left", "left"])
     console.print()
     rows = [
         {
@@ -33,7 +33,8 @@ def list_everything(project: Project) -> None:
         }
         for one in project.found.implementations
     ]
-    table(pd.DataFrame(rows), ["left", "left", "left", "left"])
+    columns = ["implementation", "by", "answers", "settings"]
+    table(pd.DataFrame(rows, columns=columns), ["left", "left", "left", "left"])
     for name, reason in project.found.broken.items():
         fail(f"{name}: {reason}")
 

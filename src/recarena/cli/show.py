@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+
 import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-console = Console(highlight=False)
+WIDE = 30  # cells longer than this may be folded
+
+# a pipe or a log has no width of its own
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 errors = Console(stderr=True, highlight=False)
 
 
@@ -32,7 +37,9 @@ def table(frame: pd.DataFrame, alignment: list[str], title: str = "", bold: dict
     """
     drawn = Table(title=title or None, title_justify="left", title_style="bold", header_style="bold", box=None)
     for column, side in zip(frame.columns, alignment, strict=True):
-        drawn.add_column(str(column), justify="right" if side == "right" else "left", no_wrap=True)
+        longest = max((len(str(cell)) for cell in frame[column]), default=0)
+        justify = "right" if side == "right" else "left"
+        drawn.add_column(str(column), justify=justify, no_wrap=longest <= WIDE, overflow="fold")  # type: ignore[arg-type]
     for number, row in enumerate(frame.itertuples(index=False)):
         cells = []
         for column, value in zip(frame.columns, row, strict=True):

@@ -1,0 +1,94 @@
+"""Discovery: an implementation's facts are read from its source, and a mistake is told in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from recarena.arena.discovery import find, read, settings
+from recarena.contract.errors import ImplementationError
+from tests.conftest import HEAD
+
+GOOD = """
+@implementation(author="ada", departs=("no biases",))
+@dataclass
+class Good:
+    rank_of_factors: int = 8
+    rate_of_learning: float = 0.01
+    kind: str | None = None
+    state: np.ndarray = field(init=False)
+    def fit(self, train, run): pass
+    def rank(self, queries): return top_k(np.zeros(queries.n_items), queries)
+"""
+
+
+def test_facts_are_read_without_running_the_file(project):
+    path = project.contender("mf/ada", GOOD + "\nraise SystemExit('it ran')\n")
+    it = read(path)
+    assert (it.name, it.author, it.class_name, it.kind) == ("mf/ada", "ada", "Good", "implementation")
+    assert it.hyperparameters == {"rank_of_factors": 8, "rate_of_learning": 0.01, "kind": None}
+    assert it.kinds == {"rank"} and it.departs == ("no biases",) and not it.deterministic
+    assert it.imports == ("numpy",) and it.script is None
+
+
+def test_the_code_hash_follows_the_source_of_a_file_and_of_a_folder(project):
+    path = project.contender("mf/ada", GOOD)
+    first = read(path).code
+    path.write_text(path.read_text() + "# a word\n")
+    assert read(path).code != first
+    folder = path.parent / "kim"
+    folder.mkdir()
+    (folder / "__init__.py").write_text(path.read_text())
+    (folder / "layers.py").write_text("WIDTH = 3\n")
+    one = read(folder)
+    (folder / "layers.py").write_text("WIDTH = 4\n")
+    assert one.name == "mf/kim" and read(folder).code != one.code
+
+
+def test_a_script_block_is_seen(project):
+    block = '# /// script\n# dependencies = ["recbole==1.2.1"]\n# ///\n'
+    it = read(project.contender("mf/recbole_peer", GOOD, head=block + HEAD))
+    assert it.script == {"dependencies": ["recbole==1.2.1"]} and it.kind == "peer"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('@implementation(author="ada", departs=("no biases",))', "", "0 classes are marked"),
+        ('author="ada"', 'author="ada", departes=("x",)', 'did you mean "departs"?'),
+        ('author="ada", ', "", "needs your name"),
+        ('departs=("no biases",)', 'departs="no biases"', 'departs=("no biases",)'),
+        ("= 0.01", "= np.pi", "must be a literal"),
+        ("rank_of_factors: int = 8", "rank_of_factors: int", "has no default"),
+        ("def rank(", "def rang(", "needs fit(self, train, run) and rate(self, queries) or rank(self, queries)"),
+        ("def fit(", "def fit((", "not valid Python"),
+    ],
+)
+def test_mistakes_are_told_in_words(project, old, new, said):
+    path = project.contender("mf/ada", GOOD.replace(old, new))
+    with pytest.raises(ImplementationError) as error:
+        read(path)
+    assert said in str(error.value) and "mf/ada.py" in str(error.value)
+
+
+def test_one_broken_file_stops_nobody_else(project):
+    project.contender("mf/ada", GOOD)
+    project.contender("mf/bad", "def")
+    project.contender("mf/_notes", "this is not looked at")
+    found = find(project.root)
+    assert [it.name for it in found.implementations] == ["mf/ada"]
+    assert list(found.broken) == ["mf/bad"]
+    assert [it.name for it in found.select(["mf"])] == ["mf/ada"]
+    with pytest.raises(ImplementationError, match='did you mean "mf/ada"'):
+        found.select(["mf/adaa"])
+    with pytest.raises(ImplementationError, match="not valid Python"):
+        found.select(["mf/bad"])
+
+
+def test_settings_keep_the_type_of_their_default(project):
+    it = read(project.contender("mf/ada", GOOD))
+    changed = settings(it, {"rank_of_factors": "16", "rate_of_learning": "1", "kind": "wide"})
+    assert changed == {"rank_of_factors": 16, "rate_of_learning": 1.0, "kind": "wide"}
+    with pytest.raises(ImplementationError, match='did you mean "rank_of_factors"'):
+        settings(it, {"rank_of_factor": "16"})
+    with pytest.raises(ImplementationError, match="expected int like its default 8"):
+        settings(it, {"rank_of_factors": "many"})
