@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import pytest
-
 from tests.test_runner import RATE, play, recarena
 
 
@@ -22,7 +21,7 @@ def test_help_teaches(project):
     [
         (("run", "-b", "tiny-rat"), 'did you mean "tiny-rate"'),
         (("run", "-i", "demo/meen", "-b", "tiny-rate"), 'did you mean "demo/mean"'),
-        (("run", "-b", "tiny-rate", "--set", "shfit=1"), 'did you mean "shift"'),
+        (("run", "-b", "tiny-rate", "--set", "shft=1"), 'did you mean "shift"'),
         (("run", "-b", "tiny-rate", "--device", "tpu"), 'expected "cpu" or "cuda"'),
         (("run", "-b", "tiny-next", "-i", "demo/mean"), "nothing to run"),
         (("new", "Demo", "Mean"), "use lower-case letters"),

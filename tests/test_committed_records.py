@@ -8,11 +8,11 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+from tests.conftest import ROOT
 
 from recarena.boards.board import load
 from recarena.contract.metrics import parse, summary
 from recarena.judge import records
-from tests.conftest import ROOT
 
 RESULTS = ROOT / "results"
 FILES = sorted(RESULTS.glob("*/*/*seed-*.json"))

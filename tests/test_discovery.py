@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from tests.conftest import HEAD
 
 from recarena.arena.discovery import find, read, settings
 from recarena.contract.errors import ImplementationError
-from tests.conftest import HEAD
 
 GOOD = """
 @implementation(author="ada", departs=("no biases",))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from tests.conftest import ROOT
 
 from recarena.arena.discovery import find
 from recarena.cli.conformance import Verdict, conform
 from recarena.cli.project import Project
 from recarena.judge.claims import load_paper
-from tests.conftest import ROOT
 
 FOUND = find(ROOT)
 

@@ -57,7 +57,8 @@ class IALS:
             x = self._solve(items_of_user, self.y)  # (4)
             self.y = self._solve(users_of_item, x)  # (5)
             run.progress(epoch + 1, self.n_epochs)
-            run.log(epoch=epoch + 1, change=float(np.linalg.norm(x - previous) / np.linalg.norm(x)))
+            size = max(float(np.linalg.norm(x)), 1e-30)
+            run.log(epoch=epoch + 1, change=float(np.linalg.norm(x - previous)) / size)
 
     def rank(self, queries: RankQueries) -> Ints:
         x = self._solve(queries.history, self.y)  # (q, d)
