@@ -44,6 +44,7 @@ class QuestionFacts:
         folder: where it lies in the cache.
         asks: name -> "rate" or "rank".
         queries: name -> how many.
+        dropped: reason -> how many rows of the data set are in no part of the question.
         limited: queries per ask under --limit, or None.
     """
 
@@ -53,6 +54,7 @@ class QuestionFacts:
     folder: Path
     asks: dict[str, str]
     queries: dict[str, int]
+    dropped: dict[str, int]
     limited: int | None
 
 
@@ -120,6 +122,7 @@ def _questions(root: Path, cache: Path, name: str, limit: int | None) -> list[Qu
             folder=cache / "questions" / digest,
             asks={ask: "rate" if isinstance(q, RateQueries) else "rank" for ask, q in one.question.asks.items()},
             queries={ask: len(q) for ask, q in one.question.asks.items()},
+            dropped=dict(one.dropped),
             limited=limit,
         )
         _restore(about)

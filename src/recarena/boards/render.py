@@ -43,7 +43,7 @@ def standings(ranking: Ranking) -> tuple[pd.DataFrame, list[str]]:
         cells[_head(shown[0])] = _number(first.mean)
         cells["± 95%"] = _spread(first.half_width)
         cells |= {_head(metric): _number(row.metrics[metric].mean) for metric in shown[1:]}
-        cells |= {"claim": row.claim[1] if row.claim else "", "seeds": str(row.seeds)}
+        cells |= {"claim": _claim_cell(row, ranking), "seeds": str(row.seeds)}
         lines.append((first.mean, 1, cells))
     for _, claim, _, _ in ranking.claims:
         if claim.metric == shown[0]:
@@ -59,6 +59,11 @@ def standings(ranking: Ranking) -> tuple[pd.DataFrame, list[str]]:
     frame = pd.DataFrame([cells for _, _, cells in lines], columns=columns).fillna("")
     right = {"rank", "± 95%", "seeds", *map(_head, shown)}
     return frame, ["right" if column in right else "left" for column in columns]
+
+
+def ranking_table(ranking: Ranking) -> str:
+    """Return the table that ranks, as markdown."""
+    return _table(*standings(ranking))
 
 
 def costs(ranking: Ranking) -> tuple[pd.DataFrame, list[str]]:
@@ -93,7 +98,7 @@ def claims(ranking: Ranking) -> tuple[pd.DataFrame, list[str]]:
             "published": _number(claim.value),
             "ours": _number(ours) if ours is not None else "",
             "verdict": words,
-            "": f"[{note}]",
+            "note": f"[{note}]",
         }
         for (paper, claim, ours, words), note in zip(ranking.claims, _notes(ranking)[0], strict=True)
     ]
@@ -161,12 +166,12 @@ def overview(boards: Sequence[Board]) -> str:
 
 def _ranking(ranking: Ranking, several: bool) -> list[str]:
     parts = [f"## {ranking.ask}"] if several else []
+    if not ranking.rows:
+        return [*parts, "No record yet: `recarena run` makes the first."]
     folds = f" in {ranking.folds} folds" if ranking.folds > 1 else ""
     better = "higher" if parse(ranking.metrics[0]).higher_is_better else "lower"
     parts.append(f"{ranking.queries:,} queries{folds}. {parse(ranking.metrics[0]).label}, {better} is better.")
-    if not ranking.rows:
-        return [*parts, "No record yet: `recarena run` makes the first."]
-    parts.append(_table(*standings(ranking)))
+    parts.append(ranking_table(ranking))
     parts.append(
         "Rows sharing a rank cannot be told apart on these questions (paired test over queries, Holm, 5%). "
         "± is a 95% interval over queries and seeds. A claim is compared only under its own protocol."
@@ -184,13 +189,25 @@ def _ranking(ranking: Ranking, several: bool) -> list[str]:
     return parts
 
 
+def _claim_cell(row: Row, ranking: Ranking) -> str:
+    """Return the verdict; where nothing can be compared, with the number of the note that says why."""
+    if row.claim is None or row.claim[0] != "not comparable":
+        return row.claim[1] if row.claim else ""
+    for (paper, claim, _, _), note in zip(ranking.claims, _notes(ranking)[0], strict=True):
+        if claim.metric == ranking.metrics[0] and f"{paper}/{claim.implementation}" == row.name:
+            return f"not comparable [{note}]"
+    return row.claim[1]
+
+
 def _notes(ranking: Ranking) -> tuple[list[int], list[str]]:
     """Return each claim's note number, and the notes: protocol, reason and source, told once."""
     numbers: list[int] = []
     notes: list[str] = []
     for _, claim, _, _ in ranking.claims:
         why = "" if claim.comparable else f" Not comparable: {claim.why_not}."
-        text = f"{claim.protocol.rstrip('.')}.{why} Source: {claim.source.rstrip('.')} ({claim.confidence})."
+        settings = f" Settings: {claim.settings.rstrip('.')}." if claim.settings else ""
+        source = f" Source: {claim.source.rstrip('.')} ({claim.confidence})."
+        text = f"{claim.model}: {claim.protocol.rstrip('.')}.{settings}{why}{source}"
         if text not in notes:
             notes.append(text)
         numbers.append(notes.index(text) + 1)

@@ -5,21 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from recarena.boards.render import claims, costs, markdown, overview, standings
+from recarena.boards.render import claims, costs, markdown, overview, ranking_table, standings
 from recarena.cli.project import Project
 from recarena.cli.show import console, note, table
 from recarena.data.recipes import Benchmark
 from recarena.judge.records import replace
 
+FRONT_BOARD = "ml-100k-rate"  # shown in the project's README, between these two lines
+OPENING, CLOSING = "<!-- board -->", "<!-- /board -->"
+
 
 def pages(project: Project, benchmarks: Sequence[Benchmark] | None = None) -> dict[Path, str]:
-    """Return path -> text of the boards, and of the board of boards."""
+    """Return path -> text of the boards, of the board of boards, and of the README that shows one of them."""
     recorded = project.recorded()
     boards = {one.name: project.board(one) for one in recorded}
     wanted = [one.name for one in benchmarks] if benchmarks is not None else list(boards)
     written = {project.results / name / "README.md": markdown(boards[name]) for name in wanted if name in boards}
     if boards:
         written[project.results / "README.md"] = overview(list(boards.values()))
+    front = project.root / "README.md"
+    if project.results == project.root / "results" and FRONT_BOARD in boards and front.exists():
+        before, opening, rest = front.read_text(encoding="utf-8").partition(OPENING)
+        _, closing, after = rest.partition(CLOSING)
+        if opening and closing:
+            shown = ranking_table(boards[FRONT_BOARD].rankings[0])
+            written[front] = f"{before}{OPENING}\n\n{shown}\n\n{CLOSING}{after}"
     return written
 
 
@@ -33,7 +43,7 @@ def check_boards(project: Project) -> list[str]:
     """Return what is wrong with the written pages: one line a page, none where all is well."""
     wrong = []
     for path, text in pages(project).items():
-        name = path.relative_to(project.results).as_posix()
+        name = path.relative_to(project.results.parent).as_posix()
         if not path.exists():
             wrong.append(f"{name}: missing; `recarena board` writes it")
         elif path.read_text(encoding="utf-8") != text:

@@ -72,6 +72,9 @@ def run_benchmarks(project: Project, options: Options) -> list[Benchmark]:
             )
             for name, reason in cannot.items():
                 note(f"{benchmark.name}: {name} cannot run here: {reason}")
+            for reason, rows in questions[0].dropped.items():
+                if rows:
+                    note(f"{benchmark.name}: {rows:,} rows left out: {reason}")
             counts.update(_run_one(benchmark, plans, keeper, lent, commit, dirty))
             played.append(benchmark)
     if not counts and options.implementations:

@@ -26,6 +26,7 @@ class Claim(BaseModel):
     value: float
     tolerance: float = Field(ge=0)
     model: str
+    settings: str = ""
     protocol: str
     comparable: bool
     why_not: str = ""
