@@ -47,7 +47,7 @@ def outcome_of(project, tmp_path):
     def run(body: str, seconds: float = 20, memory: int = 2**31, on_event=lambda _: None) -> Outcome:
         path = project.contender("hostile/it", body)
         write_question(question(), tmp_path / "question")
-        job = Job(read(path), tmp_path / "question", ("rate",), {}, 7, 1, "cpu", seconds, memory)
+        job = Job(read(path), sys.executable, tmp_path / "question", ("rate",), {}, 7, 1, "cpu", seconds, memory)
         with run_folder() as folder:
             outcome = play(job, folder, tmp_path / "code", on_event)
             file = folder / "prediction" / "rate.npy"

@@ -34,7 +34,7 @@ def test_a_run_behind_the_wall(benchmark, tmp_path):
     user, item = np.sort(rng.integers(0, 6040, 10**6)).astype(np.int32), rng.integers(0, 3700, 10**6).astype(np.int32)
     train = Train(Interactions(user, item, np.ones(10**6, np.float32), None, 6040, 3700))
     write_question(Question(train, {"rate": RateQueries(user, item)}), tmp_path / "question")
-    job = Job(read(file), tmp_path / "question", ("rate",), {}, 0, 1, "cpu", 60.0, 2**32)
+    job = Job(read(file), sys.executable, tmp_path / "question", ("rate",), {}, 0, 1, "cpu", 60.0, 2**32)
 
     def once() -> None:
         with run_folder() as folder:

@@ -1,65 +1,77 @@
-"""The interpreter and packages that an implementation runs with, and the machine it runs on."""
+"""The interpreter and packages that an implementation runs with: the house's own, or one built from its PEP 723 block.
+
+A file that opens with ``# /// script`` gets an environment of its own, built once from that block with pip and kept in
+the cache by its content. That is how libraries with other needs than ours play on the same boards.
+"""
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.metadata
-import os
+import json
 import platform
 import shutil
+import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
+from filelock import FileLock
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from recarena.arena.discovery import Implementation
-from recarena.contract.errors import Skip
+from recarena.contract.errors import ImplementationError, Skip, did_you_mean
 
 CONTRACT_VERSION = 1  # raised when a change under contract/ can change a number; it is part of every record's key
+READY = "recarena-packages.json"  # written last: an environment without it was never finished
+BLOCK_KEYS = ("dependencies", "requires-python", "tool")
+EXTRAS = {"torch": "pip install 'recarena[torch]'"}
 
 
-def environment(implementation: Implementation) -> dict[str, Any]:
-    """Return what may change an implementation's numbers: python and the packages that its source names.
+@dataclass(frozen=True)
+class Environment:
+    """What a run's numbers may depend on beside question, code, settings and seed.
+
+    Attributes:
+        python: path of the interpreter.
+        facts: python's version, the contract's, and the packages: all of them in an environment of its own, those that
+            the source names in the house's.
+    """
+
+    python: str
+    facts: dict[str, Any]
+
+
+def environment(who: Implementation, cache: Path, say: Callable[[str], None] = lambda _: None) -> Environment:
+    """Return the environment of an implementation, building its own where it asks for one.
+
+    Args:
+        who: the implementation.
+        cache: environments are kept in ``cache / "environments"``.
+        say: told when one is built, which can take minutes.
 
     Raises:
-        Skip: a package is missing, or the file asks for an environment of its own.
+        Skip: a package is not installed, or this Python is not the one that the block requires.
+        ImplementationError: the block asks for something that cannot be built; pip's words are in the message.
     """
-    if implementation.script is not None:
-        raise Skip("needs an environment of its own (# /// script), which this version does not build yet")
-    packages = {}
-    for module in {*implementation.imports, "numpy"}:
+    if who.script is not None:
+        return _own(who, who.script, cache, say)
+    packages: dict[str, str] = {}
+    for module in {*who.imports, "numpy"}:
         names = _distributions().get(module)
         if not names:
-            raise Skip(f"package {module} is not installed: {_how_to_install(module)}")
-        for name in names:
-            packages[name.lower()] = importlib.metadata.version(name)
-    return {
-        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
-        "contract": CONTRACT_VERSION,
-        "packages": dict(sorted(packages.items())),
-    }
+            how = EXTRAS.get(module, f"pip install {module}, or name it in a # /// script block")
+            raise Skip(f"package {module} is not installed: {how}")
+        packages |= {name.lower(): importlib.metadata.version(name) for name in names}
+    return Environment(sys.executable, _facts(packages))
 
 
-def machine() -> dict[str, Any]:
-    """Return the machine's facts, for reading costs by; they are not part of a record's key."""
-    return {
-        "platform": f"{platform.system()} {platform.machine()}",
-        "cpu": _cpu_name(),
-        "cores": usable_cores(),
-        "memory_bytes": psutil.virtual_memory().total,
-        "python": platform.python_version(),
-    }
-
-
-def usable_cores() -> int:
-    """Return the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def default_device() -> str:
-    """Return "cuda" where an NVIDIA driver answers, else "cpu"; torch is not imported for that."""
-    return "cuda" if Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi") else "cpu"
+def _facts(packages: dict[str, str]) -> dict[str, Any]:
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return {"python": version, "contract": CONTRACT_VERSION, "packages": dict(sorted(packages.items()))}
 
 
 @functools.cache
@@ -67,15 +79,53 @@ def _distributions() -> dict[str, list[str]]:
     return {module: sorted(set(names)) for module, names in importlib.metadata.packages_distributions().items()}
 
 
-def _how_to_install(module: str) -> str:
-    extras = {"torch": "pip install 'recarena[torch]'"}
-    return extras.get(module, f"pip install {module}, or name it in a # /// script block")
+def _own(who: Implementation, block: dict[str, Any], cache: Path, say: Callable[[str], None]) -> Environment:
+    where = f"{who.paper}/{who.path.name}"
+    for key in block:
+        if key not in BLOCK_KEYS:
+            raise ImplementationError(f'{where}: the script block has no key "{key}"{did_you_mean(key, BLOCK_KEYS)}')
+    _check_python(where, str(block.get("requires-python", "")))
+    wanted = sorted({*block.get("dependencies", []), "numpy"})  # the contract needs numpy, whichever version
+    digest = hashlib.sha256(json.dumps([wanted, sys.version, platform.platform()]).encode()).hexdigest()
+    home = cache / "environments" / digest[:20]
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{home}.lock"):
+        if not (home / READY).exists():
+            say(f"{who.name}: building its environment ({', '.join(wanted)})")
+            _build(home, wanted, where)
+    return Environment(str(_python(home)), _facts(json.loads((home / READY).read_text(encoding="utf-8"))))
 
 
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or "unknown"
+def _check_python(where: str, required: str) -> None:
+    try:
+        fits = SpecifierSet(required).contains(platform.python_version(), prereleases=True)
+    except InvalidSpecifier as error:
+        raise ImplementationError(f'{where}: requires-python = "{required}" is not a version specifier') from error
+    if not fits:
+        raise Skip(f"requires Python {required}, this is {platform.python_version()}")
+
+
+def _build(home: Path, wanted: list[str], where: str) -> None:
+    shutil.rmtree(home, ignore_errors=True)
+    try:
+        _call([sys.executable, "-m", "venv", str(home)], where)
+        pip = [str(_python(home)), "-m", "pip", "--disable-pip-version-check"]
+        _call([*pip, "install", "--quiet", "--no-input", *wanted], where)
+        listed = json.loads(_call([*pip, "list", "--format=json"], where))
+    except ImplementationError:
+        shutil.rmtree(home, ignore_errors=True)
+        raise
+    packages = {one["name"].lower(): one["version"] for one in listed}
+    (home / READY).write_text(json.dumps(packages, indent=1), encoding="utf-8")
+
+
+def _call(command: list[str], where: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        words = "\n".join((done.stderr or done.stdout).strip().splitlines()[-8:])
+        raise ImplementationError(f"{where}: its environment cannot be built; pip says:\n{words}")
+    return done.stdout
+
+
+def _python(home: Path) -> Path:
+    return home / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")

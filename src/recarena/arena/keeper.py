@@ -9,9 +9,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +24,7 @@ import numpy as np
 
 from recarena.arena.limit import limited
 from recarena.contract.answers import RateAnswers
+from recarena.contract.errors import RecarenaError
 from recarena.contract.folder import folder_hash, question_hash, write_question
 from recarena.contract.lifeline import die_with_parent
 from recarena.contract.metrics import evaluate_all, summary
@@ -65,7 +69,7 @@ class Keeper:
         self.root, self.cache = root, cache
         # spawn, not fork: nothing of the keeper's memory is ever part of the runner's
         self._pool = ProcessPoolExecutor(
-            1, mp_context=multiprocessing.get_context("spawn"), initializer=die_with_parent, initargs=(os.getpid(),)
+            1, mp_context=multiprocessing.get_context("spawn"), initializer=_begin, initargs=(os.getpid(),)
         )
 
     def __enter__(self) -> Keeper:
@@ -99,12 +103,23 @@ class Keeper:
         return self._ask(_judge, question, asks, folder, who, record, self.cache / "values")
 
     def _ask(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        return self._pool.submit(function, *arguments).result()
+        try:
+            return self._pool.submit(function, *arguments).result()
+        except BrokenProcessPool as error:
+            raise RecarenaError(
+                "the process that keeps the answers was ended from outside (out of memory?); "
+                "every finished run has its record: run again to go on from there"
+            ) from error
 
 
 # --- in the keeper's process ----------------------------------------------------------------------------------------
 
 _held: dict[str, tuple[Benchmark, Prepared]] = {}  # question hash -> its recipe; question and answers
+
+
+def _begin(parent: int) -> None:
+    die_with_parent(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the runner's to answer
 
 
 def _questions(root: Path, cache: Path, name: str, limit: int | None) -> list[QuestionFacts]:
@@ -131,19 +146,25 @@ def _questions(root: Path, cache: Path, name: str, limit: int | None) -> list[Qu
 
 
 def _restore(question: QuestionFacts) -> None:
-    try:
-        if folder_hash(question.folder) == question.hash:
-            return
-    except (OSError, ValueError, KeyError):
-        pass
+    if _holds(question):
+        return
     question.folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=question.folder.parent, prefix=".draft-"))
     try:
         write_question(_held[question.hash][1].question, draft)
-        shutil.rmtree(question.folder, ignore_errors=True)
-        draft.rename(question.folder)
+        if question.folder.exists() and not _holds(question):
+            shutil.rmtree(question.folder)
+        with suppress(OSError):  # another keeper was first with the same question
+            draft.rename(question.folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _holds(question: QuestionFacts) -> bool:
+    try:
+        return folder_hash(question.folder) == question.hash
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def _judge(

@@ -13,10 +13,11 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from recarena.arena.discovery import Implementation, settings
-from recarena.arena.environments import environment, machine
+from recarena.arena.environments import Environment, environment
 from recarena.arena.keeper import Keeper, QuestionFacts
+from recarena.arena.machine import machine
 from recarena.arena.wall import Event, Job, Outcome, play, run_folder
-from recarena.contract.errors import PredictionError, RecarenaError, Skip
+from recarena.contract.errors import ImplementationError, PredictionError, RecarenaError, Skip
 from recarena.data.recipes import Benchmark
 from recarena.judge import records
 from recarena.judge.records import AskResult, BenchmarkFacts, Cost, ImplementationFacts, Record, Values
@@ -51,7 +52,7 @@ class Plan:
         implementation: whose code.
         overrides: from --set.
         hyperparameters: all of them, overrides applied.
-        environment: python and packages.
+        environment: interpreter and packages.
         seed: the run's seed.
         path: where its record lies.
     """
@@ -61,7 +62,7 @@ class Plan:
     implementation: Implementation
     overrides: dict[str, str]
     hyperparameters: dict[str, Any]
-    environment: dict[str, Any]
+    environment: Environment
     seed: int
     path: Path
 
@@ -73,8 +74,8 @@ class Plan:
     @property
     def key(self) -> str:
         """The content address of the run."""
-        code, seed = self.implementation.code, self.seed
-        return records.key(self.question.hash, code, self.hyperparameters, self.environment, seed)
+        code, packages = self.implementation.code, self.environment.facts
+        return records.key(self.question.hash, code, self.hyperparameters, packages, self.seed)
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,10 @@ def plan(
     questions: Sequence[QuestionFacts],
     implementations: Sequence[Implementation],
     results: Path,
+    cache: Path,
     seeds: int | None = None,
     overrides: dict[str, str] | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> tuple[list[Plan], dict[str, str]]:
     """Return the runs to make, and implementation -> reason for those that cannot run here.
 
@@ -109,8 +112,10 @@ def plan(
         questions: its folds.
         implementations: the contenders.
         results: folder of the records.
+        cache: where environments of implementations that ask for their own are kept.
         seeds: how many, in place of the benchmark's; a deterministic implementation gets one all the same.
         overrides: hyper-parameter -> text, from --set.
+        say: told of what takes long.
     """
     plans: list[Plan] = []
     cannot: dict[str, str] = {}
@@ -119,8 +124,8 @@ def plan(
         if not any(kind in who.kinds for kind in questions[0].asks.values()):
             continue
         try:
-            packages = environment(who)
-        except Skip as reason:
+            packages = environment(who, cache, say)
+        except (Skip, ImplementationError) as reason:
             cannot[who.name] = str(reason)
             continue
         values = settings(who, overrides)
@@ -199,6 +204,7 @@ def _make(
     keeper.restore(one.question)
     job = Job(
         implementation=one.implementation,
+        python=one.environment.python,
         question=one.question.folder,
         asks=one.asks,
         hyperparameters=one.hyperparameters,
@@ -253,7 +259,7 @@ def _record(
             overridden=sorted(one.overrides),
         ),
         seed=one.seed,
-        environment=one.environment,
+        environment=one.environment.facts,
         machine=machine(),
         isolation=ISOLATION,
         limits={

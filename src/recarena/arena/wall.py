@@ -15,7 +15,6 @@ import selectors
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections import deque
@@ -50,6 +49,7 @@ class Job:
 
     Attributes:
         implementation: whose code.
+        python: the interpreter to run it with.
         question: the question's folder, in the cache.
         asks: names of the asks to answer.
         hyperparameters: name -> value.
@@ -61,6 +61,7 @@ class Job:
     """
 
     implementation: Implementation
+    python: str
     question: Path
     asks: tuple[str, ...]
     hyperparameters: dict[str, Any]
@@ -128,7 +129,7 @@ def play(job: Job, folder: Path, code_cache: Path, on_event: Callable[[Event], N
     started = time.perf_counter()
     _write_job(job, folder, code_cache)
     events_out, events_in = os.pipe()
-    command = [sys.executable, "-I", worker.__file__, str(folder), str(events_in)]
+    command = [job.python, "-I", worker.__file__, str(folder), str(events_in)]
     child = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,

@@ -12,7 +12,7 @@ from rich.markup import escape
 from recarena.arena.keeper import Keeper
 from recarena.arena.runner import Done, Machine, plan, run
 from recarena.cli.project import TINY, Project
-from recarena.cli.show import console
+from recarena.cli.show import console, note
 from recarena.data.recipes import benchmark_names
 from recarena.judge.records import Record
 
@@ -52,7 +52,9 @@ def conform(project: Project, names: list[str]) -> Iterator[Verdict]:
             questions = keeper.questions(benchmark.name)
             twice: list[list[Done]] = []
             for again in ("first", "second"):
-                plans, cannot = plan(benchmark, questions, chosen, Path(folder) / again, seeds=1)
+                plans, cannot = plan(
+                    benchmark, questions, chosen, Path(folder) / again, project.cache, seeds=1, say=note
+                )
                 twice.append(list(run(plans, keeper, lent, commit=None, dirty=True)))
             for name, reason in cannot.items():
                 yield Verdict(name, benchmark.name, None, skipped=reason)

@@ -9,7 +9,7 @@ import shutil
 
 import pandas as pd
 
-from recarena.arena.environments import default_device, machine
+from recarena.arena.machine import default_device, machine
 from recarena.cli.project import Project
 from recarena.cli.show import console, fail, table
 from recarena.data.prepare import availability

@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from recarena.arena.checkout import commit_and_dirty
-from recarena.arena.environments import default_device, usable_cores
 from recarena.arena.keeper import Keeper
+from recarena.arena.machine import default_device, usable_cores
 from recarena.arena.runner import Done, Machine, Plan, plan, run, valid_record
 from recarena.cli.project import Project
 from recarena.cli.show import console, fail, note
@@ -68,7 +68,14 @@ def run_benchmarks(project: Project, options: Options) -> list[Benchmark]:
                 note(f"{benchmark.name} cannot run here: {error}")
                 continue
             plans, cannot = plan(
-                benchmark, questions, implementations, project.results, options.seeds, options.overrides
+                benchmark,
+                questions,
+                implementations,
+                project.results,
+                project.cache,
+                options.seeds,
+                options.overrides,
+                note,
             )
             for name, reason in cannot.items():
                 note(f"{benchmark.name}: {name} cannot run here: {reason}")
