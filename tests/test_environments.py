@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from tests.conftest import HEAD
+from tests.test_runner import RATE, all_records, play
 
 from recarena.arena.discovery import read
 from recarena.arena.environments import environment
 from recarena.contract.errors import ImplementationError, Skip
-from tests.conftest import HEAD
-from tests.test_runner import RATE, all_records, play
 
 BLOCK = '# /// script\n# dependencies = ["numpy<2"]\n# ///\n'
 

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 
 from recarena import Ragged, RankQueries, RateQueries, RecarenaError, top_k
 from recarena.contract import metrics
-from recarena.contract.answers import RankAnswers, RateAnswers, ValidationAsk
+from recarena.contract.answers import RankAnswers, RateAnswers
 from recarena.contract.errors import PredictionError
 from recarena.contract.metrics import evaluate, evaluate_all, listed_in, parse, summary
+from recarena.contract.validation import ValidationAsk
 
 RANK_METRICS = ("recall", "capped_recall", "precision", "hr", "ndcg", "mrr", "map")
 

@@ -13,9 +13,10 @@ from recarena.contract.answers import RateAnswers
 from recarena.contract.errors import DataError
 from recarena.contract.folder import question_hash
 from recarena.data import prepare as room
+from recarena.data.folders import benchmark_names
 from recarena.data.prepare import Prepared, prepare
 from recarena.data.raw import Raw
-from recarena.data.recipes import Benchmark, benchmark_names
+from recarena.data.recipes import Benchmark
 from recarena.data.splits import SPLITS
 
 ROOT = Path(__file__).parents[1]

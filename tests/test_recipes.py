@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from recarena.contract.errors import DataError
-from recarena.data import recipes
+from recarena.data import folders
 
 ROOT = Path(__file__).parents[1]
 
@@ -63,16 +63,16 @@ def edit(root: Path, file: str, old: str, new: str) -> None:
     (root / file).write_text(text.replace(old, new))
 
 
-@pytest.mark.parametrize("name", recipes.benchmark_names(ROOT))
+@pytest.mark.parametrize("name", folders.benchmark_names(ROOT))
 def test_every_committed_benchmark_loads(name):
-    benchmark = recipes.load_benchmark(ROOT, name)
+    benchmark = folders.load_benchmark(ROOT, name)
     assert benchmark.name == name
-    assert recipes.load_dataset(ROOT, benchmark.dataset).name == benchmark.dataset
+    assert folders.load_dataset(ROOT, benchmark.dataset).name == benchmark.dataset
 
 
 def test_the_committed_recipes_are_these():
-    assert recipes.dataset_names(ROOT) == ["ml-100k", "ml-1m", "tiny"]
-    assert len(recipes.benchmark_names(ROOT)) == 11
+    assert folders.dataset_names(ROOT) == ["ml-100k", "ml-1m", "tiny"]
+    assert len(folders.benchmark_names(ROOT)) == 11
 
 
 def test_no_python_beside_the_datasets():
@@ -81,7 +81,7 @@ def test_no_python_beside_the_datasets():
 
 
 def test_a_recipe_loads(root):
-    benchmark = recipes.load_benchmark(root, "board")
+    benchmark = folders.load_benchmark(root, "board")
     assert benchmark.asks["top-n"].metrics == ("ndcg@10",)
     assert benchmark.needs == frozenset()
 
@@ -120,7 +120,7 @@ def test_a_recipe_loads(root):
 def test_a_wrong_benchmark_says_what_to_write(root, old, new, message):
     edit(root, "benchmarks/board.toml", old, new)
     with pytest.raises(DataError, match=message) as caught:
-        recipes.load_benchmark(root, "board")
+        folders.load_benchmark(root, "board")
     assert str(caught.value).startswith("benchmarks/board.toml: ")
 
 
@@ -136,7 +136,7 @@ def test_a_wrong_benchmark_says_what_to_write(root, old, new, message):
 def test_a_wrong_dataset_says_what_to_write(root, old, new, message):
     edit(root, "datasets/small.toml", old, new)
     with pytest.raises(DataError, match=message) as caught:
-        recipes.load_dataset(root, "small")
+        folders.load_dataset(root, "small")
     assert str(caught.value).startswith("datasets/small.toml: ")
 
 
@@ -145,31 +145,31 @@ def test_an_unknown_parser_or_a_path_out_of_the_mirror_is_refused(root):
     inline = 'kind = "inline"\nrows = [[1, 2, 3.0, 4]]'
     edit(root, "datasets/small.toml", inline, mirror.format(path="a/b", sha="0" * 64, parser="u.dat"))
     with pytest.raises(DataError, match=r'unknown parser "u.dat" \(did you mean "u.data"'):
-        recipes.load_dataset(root, "small")
+        folders.load_dataset(root, "small")
     edit(root, "datasets/small.toml", '"a/b"', '"../b"')
     with pytest.raises(DataError, match="stays inside it"):
-        recipes.load_dataset(root, "small")
+        folders.load_dataset(root, "small")
 
 
 def test_an_unknown_name_lists_the_closest(root):
     with pytest.raises(DataError, match=re.escape('unknown benchmark "boardd" (did you mean "board"?)')):
-        recipes.load_benchmark(root, "boardd")
+        folders.load_benchmark(root, "boardd")
     with pytest.raises(DataError, match=re.escape('unknown dataset "smalls" (did you mean "small"?)')):
-        recipes.load_dataset(root, "smalls")
+        folders.load_dataset(root, "smalls")
 
 
 def test_the_root_is_found_from_below_or_named(root, tmp_path_factory, monkeypatch):
     monkeypatch.delenv("RECARENA_ROOT", raising=False)
     below = root / "reproductions" / "mf"
     below.mkdir()
-    assert recipes.find_root(below) == root.resolve()
+    assert folders.find_root(below) == root.resolve()
     monkeypatch.chdir(below)
-    assert recipes.find_root() == root.resolve()
+    assert folders.find_root() == root.resolve()
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     with pytest.raises(DataError, match=r"no folder from .* upwards holds datasets/"):
-        recipes.find_root(elsewhere)
+        folders.find_root(elsewhere)
     monkeypatch.setenv("RECARENA_ROOT", str(root))
-    assert recipes.find_root(elsewhere) == root.resolve()
+    assert folders.find_root(elsewhere) == root.resolve()
     monkeypatch.setenv("RECARENA_ROOT", str(elsewhere))
     with pytest.raises(DataError, match="RECARENA_ROOT is"):
-        recipes.find_root(root)
+        folders.find_root(root)

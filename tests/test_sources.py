@@ -16,7 +16,8 @@ import pytest
 
 from recarena.contract.errors import DataError
 from recarena.data import interactions, parsers, sources
-from recarena.data.recipes import Dataset, load_benchmark, load_dataset
+from recarena.data.folders import load_benchmark, load_dataset
+from recarena.data.recipes import Dataset
 
 ROOT = Path(__file__).parents[1]
 REAL_MIRROR = os.environ.get("RECARENA_MIRROR", "")

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from recarena.contract.errors import DataError
 from recarena.data import filters, interactions, splits
+from recarena.data.folders import load_benchmark, load_dataset
 from recarena.data.raw import Raw
-from recarena.data.recipes import KeepFrequent, KeepRows, load_benchmark, load_dataset
+from recarena.data.recipes import KeepFrequent, KeepRows
 
 ROOT = Path(__file__).parents[1]
 

@@ -14,10 +14,12 @@ import psutil
 import pytest
 
 from recarena.arena.discovery import read
-from recarena.arena.wall import Job, Outcome, play, run_folder
+from recarena.arena.events import Outcome
+from recarena.arena.wall import Job, play, run_folder
 from recarena.contract.arrays import Ragged
 from recarena.contract.folder import write_question
-from recarena.contract.questions import Interactions, Question, RankQueries, RateQueries, Train
+from recarena.contract.queries import Interactions, RankQueries, RateQueries
+from recarena.contract.questions import Question, Train
 from recarena.judge import records
 
 MARKED = '@implementation(author="test")\n@dataclass\nclass It:\n'

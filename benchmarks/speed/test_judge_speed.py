@@ -9,7 +9,7 @@ import pytrec_eval
 from recarena.contract.answers import RankAnswers
 from recarena.contract.arrays import Ragged
 from recarena.contract.metrics import evaluate_all
-from recarena.contract.questions import RankQueries
+from recarena.contract.queries import RankQueries
 
 N_QUERIES, N_ITEMS, K = 10_000, 20_000, 100
 

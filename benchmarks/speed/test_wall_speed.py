@@ -11,7 +11,8 @@ import pytest
 from recarena.arena.discovery import read
 from recarena.arena.wall import Job, play, run_folder
 from recarena.contract.folder import write_question
-from recarena.contract.questions import Interactions, Question, RateQueries, Train
+from recarena.contract.queries import Interactions, RateQueries
+from recarena.contract.questions import Question, Train
 
 NOTHING = """
 from dataclasses import dataclass

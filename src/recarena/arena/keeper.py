@@ -28,7 +28,7 @@ from recarena.contract.errors import RecarenaError
 from recarena.contract.folder import folder_hash, question_hash, write_question
 from recarena.contract.lifeline import die_with_parent
 from recarena.contract.metrics import evaluate_all, summary
-from recarena.contract.questions import RateQueries
+from recarena.contract.queries import RateQueries
 from recarena.data.prepare import Prepared, open_benchmark
 from recarena.data.recipes import Benchmark
 from recarena.judge import predictions

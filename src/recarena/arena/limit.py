@@ -9,7 +9,8 @@ import numpy as np
 
 from recarena.contract.answers import Answers, RankAnswers, RateAnswers
 from recarena.contract.arrays import Ints
-from recarena.contract.questions import Queries, Question, RankQueries, RateQueries
+from recarena.contract.queries import Queries, RankQueries, RateQueries
+from recarena.contract.questions import Question
 
 SEED = 0
 

@@ -14,9 +14,10 @@ from filelock import FileLock, Timeout
 
 from recarena.arena.discovery import Implementation, settings
 from recarena.arena.environments import Environment, environment
+from recarena.arena.events import Event, Outcome
 from recarena.arena.keeper import Keeper, QuestionFacts
 from recarena.arena.machine import machine
-from recarena.arena.wall import Event, Job, Outcome, play, run_folder
+from recarena.arena.wall import Job, play, run_folder
 from recarena.contract.errors import ImplementationError, PredictionError, RecarenaError, Skip
 from recarena.data.recipes import Benchmark
 from recarena.judge import records

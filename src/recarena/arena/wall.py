@@ -9,7 +9,6 @@ child prints, and ends the tree when a limit is passed, when the child ends, or 
 from __future__ import annotations
 
 import json
-import math
 import os
 import selectors
 import shutil
@@ -20,27 +19,21 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import psutil
 
 from recarena.arena.discovery import Implementation
+from recarena.arena.events import EVENT_BYTES, LAST_LINES, PRINTED_BYTES, Clock, Event, Lines, Outcome
 from recarena.contract import worker
 
 LOOK_EVERY_SECONDS = 0.1
-LAST_LINES = 30
-PRINTED_BYTES = 4096  # of a printed line; the rest is dropped
-EVENT_BYTES = 2**17  # of an event
-CURVE_POINTS = 500
 GRACE_SECONDS = 5.0  # between the end of a run's events and its exit
 # what a contender may need of the outer environment to find its interpreter, its libraries and a GPU
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "SYSTEMROOT")
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-
-Event = dict[str, Any]
-Status = Literal["ok", "failed", "timeout", "skipped"]
 
 
 @dataclass(frozen=True)
@@ -70,38 +63,6 @@ class Job:
     device: str
     time_limit_seconds: float
     memory_limit_bytes: int
-
-
-@dataclass
-class Outcome:
-    """What the runner saw of a run.
-
-    Attributes:
-        status: "ok", "failed", "timeout" or "skipped".
-        reason: one sentence where the status is not "ok".
-        last_lines: the traceback, or the last lines printed.
-        seconds: phase -> seconds by the runner's clock: load, fit, ask:<name>, save.
-        wall_seconds: start to exit.
-        peak_memory_bytes: largest resident memory seen.
-        peak_gpu_bytes: as torch reports it, or None.
-        parameters: floats held after fit, or None.
-        curve: points logged by the run, thinned to at most 500.
-    """
-
-    status: Status = "ok"
-    reason: str | None = None
-    last_lines: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-    wall_seconds: float = 0.0
-    peak_memory_bytes: int = 0
-    peak_gpu_bytes: int | None = None
-    parameters: int | None = None
-    curve: list[dict[str, float]] = field(default_factory=list)
-
-    def fail(self, reason: str, status: Status = "failed") -> None:
-        """Keep the first reason: what follows is usually its consequence."""
-        if self.status == "ok":
-            self.status, self.reason = status, reason
 
 
 @contextmanager
@@ -209,10 +170,10 @@ def _watch(
 ) -> set[psutil.Process]:
     """Read both pipes until the child has said all, or broken a limit; return the descendants that were seen."""
     printed: deque[str] = deque(maxlen=LAST_LINES)
-    clock = _Clock(outcome, on_event, started)
+    clock = Clock(outcome, on_event, started)
     assert child.stdout is not None and child.stdin is not None  # noqa: S101
     family: set[psutil.Process] = set()  # every descendant ever seen: one that leaves the session is ended too
-    pipes = {events_out: _Lines(EVENT_BYTES), child.stdout.fileno(): _Lines(PRINTED_BYTES)}
+    pipes = {events_out: Lines(EVENT_BYTES), child.stdout.fileno(): Lines(PRINTED_BYTES)}
     done_at: float | None = None
     exited_at: float | None = None
     with selectors.DefaultSelector() as selector:
@@ -271,92 +232,6 @@ def _how_it_ended(child: subprocess.Popen[bytes], phase: str) -> str:
         hint = " (the system may have run out of memory)" if -code == signal.SIGKILL else ""
         return f"was ended by {name} in {phase}{hint}"
     return f"ended with exit code {code} in {phase}, before its answers were in"
-
-
-class _Lines:
-    """Whole lines out of a pipe that may never send one: a line longer than the bound is cut, the rest dropped."""
-
-    def __init__(self, bound: int) -> None:
-        self.bound = bound
-        self.rest = b""
-
-    def read(self, fd: int) -> list[bytes] | None:
-        """Return the lines that have come; None when the pipe is closed."""
-        try:
-            chunk = os.read(fd, 2**16)
-        except BlockingIOError:
-            return []
-        if not chunk:
-            return None
-        *lines, rest = (self.rest + chunk).split(b"\n")
-        self.rest = rest[: self.bound]
-        return [line[: self.bound] for line in lines]
-
-
-class _Clock:
-    """Turns events into an outcome; phases are timed by when their events arrive."""
-
-    def __init__(self, outcome: Outcome, on_event: Callable[[Event], None], started: float) -> None:
-        self.outcome = outcome
-        self.on_event = on_event
-        self.phase = "start"
-        self.since = started
-        self.done = False
-        self.keep_every = 1
-        self.logged = 0
-
-    def take(self, line: bytes) -> None:
-        """Believe an event only as far as it is well formed: the pipe is in the contender's hands."""
-        try:
-            event = json.loads(line)
-            kind = event["event"]
-            if kind == "phase":
-                self.stop()
-                self.phase = _text(event["name"])[:100]
-            elif kind == "log":
-                self.log({_text(k)[:100]: float(v) for k, v in event["values"].items() if math.isfinite(v)})
-            elif kind == "progress":
-                event = {"event": "progress", "done": int(event["done"]), "total": int(event["total"])}
-            elif kind == "skip":
-                self.outcome.fail(_text(event["reason"])[:500], "skipped")
-            elif kind == "error":
-                self.outcome.fail(f"{_text(event['message'])[:500]} (in {self.phase})")
-                self.outcome.last_lines = [_text(line)[:PRINTED_BYTES] for line in event["lines"][-LAST_LINES:]]
-            elif kind == "result":
-                self.outcome.parameters = _count(event["parameters"])
-                self.outcome.peak_gpu_bytes = _count(event["gpu_bytes"])
-            elif kind == "done":
-                self.stop()
-                self.done = True
-            else:
-                return
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return
-        self.on_event(event)
-
-    def stop(self) -> None:
-        """Close the phase that runs."""
-        now = time.perf_counter()
-        self.outcome.seconds[self.phase] = self.outcome.seconds.get(self.phase, 0.0) + now - self.since
-        self.since = now
-
-    def log(self, values: dict[str, float]) -> None:
-        """Keep a point of the curve; when there are too many, every other one goes."""
-        if self.logged % self.keep_every == 0:
-            self.outcome.curve.append(values)
-        self.logged += 1
-        if len(self.outcome.curve) > CURVE_POINTS:
-            self.outcome.curve = self.outcome.curve[::2]
-            self.keep_every *= 2
-
-
-def _text(value: Any) -> str:
-    """Return a string that can be written as UTF-8: JSON lets half a surrogate pair through."""
-    return str(value).encode("utf-8", "replace").decode()
-
-
-def _count(value: Any) -> int | None:
-    return int(value) if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63 else None
 
 
 def _tree_memory(pid: int, family: set[psutil.Process], outcome: Outcome) -> int:

@@ -13,7 +13,7 @@ from recarena.arena.keeper import Keeper
 from recarena.arena.runner import Done, Machine, plan, run
 from recarena.cli.project import TINY, Project
 from recarena.cli.show import console, note
-from recarena.data.recipes import benchmark_names
+from recarena.data.folders import benchmark_names
 from recarena.judge.records import Record
 
 

@@ -8,7 +8,7 @@ from recarena.cli.project import TINY, Project
 from recarena.cli.show import console, fail, table
 from recarena.contract.metrics import parse
 from recarena.data import interactions
-from recarena.data.recipes import dataset_names, load_dataset
+from recarena.data.folders import dataset_names, load_dataset
 
 
 def list_everything(project: Project) -> None:

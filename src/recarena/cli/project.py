@@ -9,7 +9,8 @@ from pathlib import Path
 from recarena.arena.discovery import Found, find
 from recarena.boards.board import About, Board, load, make
 from recarena.contract.errors import RecarenaError, did_you_mean
-from recarena.data.recipes import Benchmark, benchmark_names, find_root, load_benchmark
+from recarena.data.folders import benchmark_names, find_root, load_benchmark
+from recarena.data.recipes import Benchmark
 from recarena.data.sources import default_cache
 from recarena.judge.claims import Claim, load_paper
 

@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from recarena.contract.answers import Answers, RankAnswers, RateAnswers, ValidationAsk
+from recarena.contract.answers import Answers, RankAnswers, RateAnswers
 from recarena.contract.arrays import Ragged
-from recarena.contract.questions import Interactions, Queries, Question, RankQueries, RateQueries, Train
+from recarena.contract.queries import Interactions, Queries, RankQueries, RateQueries
+from recarena.contract.questions import Question, Train
+from recarena.contract.validation import ValidationAsk
 
 FORMAT = 1
 Arrays = dict[str, np.ndarray[Any, Any]]

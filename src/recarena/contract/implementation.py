@@ -11,7 +11,8 @@ from typing import IO, Any, Protocol, TypeVar
 import numpy as np
 
 from recarena.contract.arrays import Floats, Ints
-from recarena.contract.questions import RankQueries, RateQueries, Train
+from recarena.contract.queries import RankQueries, RateQueries
+from recarena.contract.questions import Train
 
 T = TypeVar("T", bound=type)
 

@@ -12,16 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 
+from recarena.contract.answers import Answers, RankAnswers, RateAnswers
 from recarena.contract.arrays import Bools, Floats, Ints, Ragged
 from recarena.contract.errors import PredictionError, RecarenaError, did_you_mean
-from recarena.contract.questions import Queries, RankQueries, RateQueries
-
-if TYPE_CHECKING:  # answers.py imports this module
-    from recarena.contract.answers import Answers, RankAnswers, RateAnswers
+from recarena.contract.queries import Queries, RankQueries, RateQueries
 
 Prediction = np.ndarray[Any, np.dtype[Any]]
 Kind = Literal["rate", "rank"]

@@ -1,105 +1,15 @@
-"""Questions: all that an implementation may see. Arrays only, frozen, shapes in the comments.
+"""Questions: all that an implementation may see.
 
-Ids are 0-based and come from a seeded shuffle of the catalogue: a number carries nothing (law 1), neither
-popularity, nor age, nor the order of the raw file. What is held out is in ``answers.py`` and never crosses the wall,
-except for validation, which is part of the question.
+What is held out is in ``answers.py`` and never crosses the wall, except for validation, which is part of the question.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-import numpy as np
-
-from recarena.contract.arrays import Floats, Ints, Ragged
-
-if TYPE_CHECKING:
-    from recarena.contract.answers import ValidationAsk
-
-
-@dataclass(frozen=True, eq=False)
-class Interactions:
-    """What happened, one row per (user, item) event, sorted by user and, within a user, oldest first.
-
-    Where the benchmark gives no order (rating boards, held-out users), a user's rows are sorted by item id.
-
-    Attributes:
-        user: (n,) int32 in [0, n_users).
-        item: (n,) int32 in [0, n_items).
-        value: (n,) float32 ratings, or None on implicit boards.
-        time: (n,) int64 seconds since 1970 (UTC), or None.
-        n_users: users a model can learn something about; held-out users are not among them.
-        n_items: the whole catalogue, items without a training row included.
-    """
-
-    user: Ints
-    item: Ints
-    value: Floats | None
-    time: Ints | None
-    n_users: int
-    n_items: int
-
-    def __len__(self) -> int:
-        return len(self.user)
-
-    def histories(self) -> Ragged:
-        """Return the items of every user as (n_users) rows, oldest first, without a copy."""
-        counts = np.bincount(self.user, minlength=self.n_users)
-        return Ragged.from_lengths(counts, self.item)
-
-
-@dataclass(frozen=True, eq=False)
-class RateQueries:
-    """Guess a rating for each (user, item) pair; the prediction is (q,) floats.
-
-    Attributes:
-        user: (q,) int32.
-        item: (q,) int32.
-        time: (q,) int64 seconds since 1970 (UTC), or None.
-    """
-
-    user: Ints
-    item: Ints
-    time: Ints | None = None
-
-    def __len__(self) -> int:
-        return len(self.user)
-
-
-@dataclass(frozen=True, eq=False)
-class RankQueries:
-    """List ``k`` items for each query, best first; the prediction is (q, k) item ids.
-
-    A row may end in -1 where fewer than k items are left to choose from.
-
-    Attributes:
-        user: (q,) int32, or None where users were never seen in training (answer from ``history``).
-        history: what is known of each query's user, oldest first (sorted by id where there is no order); q rows.
-        exclude: items that must not be listed, q rows; the very object ``history`` where they are the same; None
-            where everything may be listed.
-        candidates: (q, c) int32, sorted; only these may be listed. None: the whole catalogue.
-        k: how many items to list.
-        n_items: size of the catalogue.
-    """
-
-    user: Ints | None
-    history: Ragged
-    exclude: Ragged | None
-    candidates: Ints | None
-    k: int
-    n_items: int
-
-    def __post_init__(self) -> None:
-        if self.candidates is not None and (np.diff(self.candidates, axis=1) <= 0).any():
-            raise ValueError("candidates must be sorted, without repeats: the place of a target would tell it")
-
-    def __len__(self) -> int:
-        return len(self.history)
-
-
-Queries = RateQueries | RankQueries
+from recarena.contract.queries import Interactions, Queries
+from recarena.contract.validation import ValidationAsk
 
 
 @dataclass(frozen=True, eq=False)

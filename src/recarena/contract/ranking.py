@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recarena.contract.arrays import Floats, Ints
-from recarena.contract.questions import RankQueries
+from recarena.contract.queries import RankQueries
 
 CHUNK_FLOATS = 16 * 2**20  # scores held at once: 64 MiB of float32
 

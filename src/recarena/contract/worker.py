@@ -51,7 +51,7 @@ def _play(job: dict[str, Any], run_folder: Path, events: IO[str], send: Any) -> 
 
     from recarena.contract.folder import read_question  # noqa: PLC0415
     from recarena.contract.implementation import Run  # noqa: PLC0415
-    from recarena.contract.questions import RateQueries  # noqa: PLC0415
+    from recarena.contract.queries import RateQueries  # noqa: PLC0415
 
     send("phase", name="load")
     # a net under code that forgets run.rng: the global generators are seeded too

@@ -14,13 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from recarena.contract.answers import Answers, RankAnswers, RateAnswers, ValidationAsk
+from recarena.contract.answers import Answers, RankAnswers, RateAnswers
 from recarena.contract.arrays import Ints, Ragged
 from recarena.contract.errors import DataError
-from recarena.contract.questions import Interactions, Queries, Question, RankQueries, RateQueries, Train
+from recarena.contract.queries import Interactions, Queries, RankQueries, RateQueries
+from recarena.contract.questions import Question, Train
+from recarena.contract.validation import ValidationAsk
 from recarena.data import filters, interactions
+from recarena.data.folders import load_benchmark, load_dataset
 from recarena.data.raw import Ids, Raw
-from recarena.data.recipes import Benchmark, RankAsk, RateAsk, load_benchmark, load_dataset
+from recarena.data.recipes import Benchmark, RankAsk, RateAsk
 from recarena.data.sources import Say, to_stderr
 from recarena.data.splits import SPLITS, Held, RowSplit
 

@@ -18,7 +18,7 @@ from numpy.lib import format as npy
 from recarena.contract.arrays import Floats, Ints, Ragged
 from recarena.contract.errors import PredictionError
 from recarena.contract.metrics import listed_in
-from recarena.contract.questions import Queries, RankQueries, RateQueries
+from recarena.contract.queries import Queries, RankQueries, RateQueries
 
 HEADER_BYTES = 4096  # an honest header of one or two dimensions takes 128
 RULE = "every row must hold k distinct unseen items (recarena.top_k does)"
