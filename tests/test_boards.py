@@ -181,7 +181,7 @@ def test_a_page_is_readable_at_100_columns_and_one_line_a_row():
     board = make(ABOUT, rows, CODE, [("mf", claim())])
     for line in markdown(board).splitlines():
         if line.startswith("|"):
-            assert len(line) <= 120, line
+            assert len(line) <= 100, line
     assert overview([board]).count("demo-top-n") >= 1
 
 

@@ -56,3 +56,9 @@ def test_the_rows_of_a_board_answer_one_question(board: str):
     for one in load(RESULTS, board):
         questions.setdefault(one.record.benchmark.fold, set()).add(one.record.question)
     assert all(len(hashes) == 1 for hashes in questions.values()), questions
+
+
+@pytest.mark.parametrize("page", sorted(RESULTS.rglob("README.md")), ids=lambda page: page.parent.name)
+def test_tables_are_readable_at_100_columns(page: Path):
+    for line in page.read_text(encoding="utf-8").splitlines():
+        assert not line.startswith("|") or len(line) <= 100, line

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
+import tabulate
 
 from recarena.boards.board import Board, Ranking, Row
 from recarena.contract.metrics import parse
 from recarena.judge.claims import Claim
 
+LOOKS = "Looks: versions judged on this question so far. A commit with + had uncommitted changes."
 BY = {"baseline": "base", "peer": "peer"}
-SECONDARY = 2  # metrics shown beside the first; all of them are in --json
+COLUMNS = 100  # of a table; metrics beside the first are shown as long as they fit, and all of them in --json
 
 
 def markdown(board: Board) -> str:
@@ -35,7 +37,14 @@ def markdown(board: Board) -> str:
 
 def standings(ranking: Ranking) -> tuple[pd.DataFrame, list[str]]:
     """Return the table that ranks, as text, with each column's alignment."""
-    shown = list(ranking.metrics[: 1 + SECONDARY])
+    for shown in range(len(ranking.metrics), 0, -1):
+        frame, alignment = _standings(ranking, ranking.metrics[:shown])
+        if shown == 1 or _table(frame, alignment).index("\n") <= COLUMNS:
+            break
+    return frame, alignment
+
+
+def _standings(ranking: Ranking, shown: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
     lines: list[tuple[float, int, dict[str, str]]] = []
     for row in ranking.rows:
         first = row.metrics[shown[0]]
@@ -48,11 +57,7 @@ def standings(ranking: Ranking) -> tuple[pd.DataFrame, list[str]]:
     for _, claim, _, _ in ranking.claims:
         if claim.metric == shown[0]:
             cells = {"rank": "–", "implementation": f"*{claim.model}*", "by": "claim"}
-            cells |= {
-                _head(shown[0]): f"*{_number(claim.value)}*",
-                "claim": "" if claim.comparable else "not comparable",
-            }
-            lines.append((claim.value, 0, cells))
+            lines.append((claim.value, 0, cells | {_head(shown[0]): f"*{_number(claim.value)}*"}))
     sign = -1 if parse(shown[0]).higher_is_better else 1
     lines.sort(key=lambda line: (sign * line[0], -line[1], line[2]["implementation"]))
     columns = ["rank", "implementation", "by", _head(shown[0]), "± 95%", *map(_head, shown[1:]), "claim", "seeds"]
@@ -76,16 +81,16 @@ def costs(ranking: Ranking) -> tuple[pd.DataFrame, list[str]]:
             "memory": _bytes(row.peak_memory_bytes),
             "GPU": _bytes(row.peak_gpu_bytes) if row.peak_gpu_bytes else "",
             "parameters": _count(row.record.cost.parameters if row.record.cost else None),
-            "test looks": str(row.test_looks),
+            "looks": str(row.test_looks),
             "isolation": row.record.isolation,
             "commit": (row.record.commit or "none")[:7] + ("+" if row.dirty else ""),
         }
         for row in ranking.rows
     ]
-    columns = ["implementation", "fit", "ask", "memory", "GPU", "parameters", "test looks", "isolation", "commit"]
+    columns = ["implementation", "fit", "ask", "memory", "GPU", "parameters", "looks", "isolation", "commit"]
     if not any(row["GPU"] for row in rows):
         columns.remove("GPU")
-    right = {"fit", "ask", "memory", "GPU", "parameters", "test looks"}
+    right = {"fit", "ask", "memory", "GPU", "parameters", "looks"}
     return pd.DataFrame(rows, columns=columns), ["right" if c in right else "left" for c in columns]
 
 
@@ -138,8 +143,7 @@ def overview(boards: Sequence[Board]) -> str:
             met = sum(not words.startswith("short") for words in judged)
             rows.append(
                 {
-                    "benchmark": f"[{board.about.name}]({board.about.name}/README.md)",
-                    "asks for": board.about.title,
+                    "benchmark": board.about.name,
                     "first": ", ".join(row.name.replace("/", " / ") for row in leaders),
                     "metric": _head(first),
                     "score": _number(leaders[0].metrics[first].mean),
@@ -148,7 +152,7 @@ def overview(boards: Sequence[Board]) -> str:
                     "claims met": f"{met} of {len(judged)}" if judged else "",
                 }
             )
-    table = _table(pd.DataFrame(rows), ["left", "left", "left", "left", "right", "right", "right", "left"])
+    table = _table(pd.DataFrame(rows), ["left", "left", "left", "right", "right", "right", "left"])
     return (
         "\n\n".join(
             [
@@ -179,9 +183,9 @@ def _ranking(ranking: Ranking, several: bool) -> list[str]:
     parts.append("**Cost**")
     parts.append(_table(*costs(ranking)))
     if ranking.folds > 1:
-        parts.append(f"Seconds are sums over the {ranking.folds} folds. A commit with + had uncommitted changes.")
+        parts.append(f"Seconds are sums over the {ranking.folds} folds. {LOOKS}")
     else:
-        parts.append("A commit with + had uncommitted changes.")
+        parts.append(LOOKS)
     if ranking.claims:
         parts.append("**Claims**")
         parts.append(_table(*claims(ranking)))
@@ -195,7 +199,7 @@ def _claim_cell(row: Row, ranking: Ranking) -> str:
         return row.claim[1] if row.claim else ""
     for (paper, claim, _, _), note in zip(ranking.claims, _notes(ranking)[0], strict=True):
         if claim.metric == ranking.metrics[0] and f"{paper}/{claim.implementation}" == row.name:
-            return f"not comparable [{note}]"
+            return f"see note {note}"
     return row.claim[1]
 
 
@@ -215,7 +219,11 @@ def _notes(ranking: Ranking) -> tuple[list[int], list[str]]:
 
 
 def _table(frame: pd.DataFrame, alignment: Sequence[str]) -> str:
-    return str(frame.to_markdown(index=False, colalign=tuple(alignment[: len(frame.columns)]), disable_numparse=True))
+    padding, tabulate.MIN_PADDING = tabulate.MIN_PADDING, 0  # it would widen every column by two
+    try:
+        return str(frame.to_markdown(index=False, colalign=tuple(alignment), disable_numparse=True))
+    finally:
+        tabulate.MIN_PADDING = padding
 
 
 def _row_json(row: Row) -> dict[str, Any]:
