@@ -159,6 +159,7 @@ def overview(boards: Sequence[Board]) -> str:
                 "<!-- written by `recarena board`; do not edit -->",
                 "# The boards",
                 table,
+                "Boards: " + " · ".join(f"[{b.about.name}]({b.about.name}/README.md)" for b in boards),
                 'Implementations named together under "first" cannot be told apart. "claims met" counts the published '
                 "numbers of the same protocol that we reproduce or exceed; the boards list the others with the reason.",
                 "How to read a board: docs/reading-a-board.md",
