@@ -17,6 +17,7 @@ from recarena.arena.discovery import read
 from recarena.arena.events import Outcome
 from recarena.arena.wall import Job, play, run_folder
 from recarena.contract.arrays import Ragged
+from recarena.contract.errors import RecarenaError
 from recarena.contract.folder import write_question
 from recarena.contract.queries import Interactions, RankQueries, RateQueries
 from recarena.contract.questions import Question, Train
@@ -151,7 +152,17 @@ def test_children_that_leave_the_session_are_ended_too(outcome_of, tmp_path):
     outcome = outcome_of(body(textwrap.dedent(spawn).strip()))
     assert outcome.status == "ok"
     pid = int(note.read_text())
-    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    deadline = time.monotonic() + 10  # a kill takes a moment
+    while _lives(pid):
+        assert time.monotonic() < deadline, "it lives on"
+        time.sleep(0.05)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_the_childs_world_is_empty(outcome_of):
@@ -328,3 +339,23 @@ def _write_with_fingerprint(project, name: str, recipe: str) -> None:
         f'interactions = {len(raw)}\nsha256 = "{raw.sha256()}"\n'
     )
     (project.root / "datasets" / f"{name}.toml").write_text(recipe + expect)
+
+
+def test_the_code_that_runs_is_the_code_that_is_recorded(project, tmp_path):
+    path = project.contender("hostile/it", body("run.log(version=1)"))
+    write_question(question(), tmp_path / "question")
+    it = read(path)
+    job = Job(it, sys.executable, tmp_path / "question", ("rate",), {}, 7, 1, "cpu", 60, 2**31)
+
+    def version() -> float:
+        with run_folder() as folder:
+            return play(job, folder, tmp_path / "code").curve[0]["version"]
+
+    assert version() == 1
+    (kept,) = (tmp_path / "code").glob("*/hostile/it.py")
+    kept.write_text(kept.read_text().replace("version=1", "version=2"))  # a contender could have
+    assert version() == 1
+    path.write_text(path.read_text().replace("version=1", "version=3"))
+    kept.unlink()
+    with pytest.raises(RecarenaError, match="edited while it was to run"):
+        version()

@@ -25,9 +25,10 @@ from typing import Any
 
 import psutil
 
-from recarena.arena.discovery import Implementation
+from recarena.arena.discovery import Implementation, code_hash
 from recarena.arena.events import EVENT_BYTES, LAST_LINES, PRINTED_BYTES, Clock, Event, Lines, Outcome
 from recarena.contract import worker
+from recarena.contract.errors import RecarenaError
 
 LOOK_EVERY_SECONDS = 0.1
 GRACE_SECONDS = 5.0  # between the end of a run's events and its exit
@@ -102,9 +103,9 @@ def play(job: Job, folder: Path, code_cache: Path, on_event: Callable[[Event], N
         start_new_session=True,
     )
     os.close(events_in)
-    family: set[psutil.Process] = set()
+    family: set[psutil.Process] = set()  # every descendant ever seen: one that leaves the session is ended too
     try:
-        family = _watch(child, events_out, job, outcome, on_event, started)
+        _watch(child, events_out, family, job, outcome, on_event, started)
     finally:
         os.close(events_out)
         _end_tree(child, family)
@@ -131,20 +132,27 @@ def _write_job(job: Job, folder: Path, code_cache: Path) -> None:
 
 
 def _keep_code(implementation: Implementation, code_cache: Path) -> Path:
-    """Copy the source to a place named by its content: a run never depends on a file that is being edited."""
+    """Copy the source to a place named by its content: what runs is what the record's hash says."""
     home = code_cache / implementation.code
     target = home / implementation.paper / implementation.path.name
-    if not target.exists():
-        home.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(dir=home.parent, prefix=".draft-"))
-        copy = draft / implementation.paper / implementation.path.name
-        copy.parent.mkdir()
+    if target.exists() and code_hash(target) == implementation.code:
+        return target
+    home.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(dir=home.parent, prefix=".draft-"))
+    copy = draft / implementation.paper / implementation.path.name
+    copy.parent.mkdir()
+    try:
         if implementation.path.is_dir():
             shutil.copytree(implementation.path, copy, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(implementation.path, copy)
+        if code_hash(copy) != implementation.code:
+            raise RecarenaError(f"{implementation.name} was edited while it was to run; run again")
+        if target.exists():  # and is not what its name says
+            shutil.rmtree(home)
         with suppress(OSError):  # another runner was first: the content is the same
             draft.rename(home)
+    finally:
         shutil.rmtree(draft, ignore_errors=True)
     return target
 
@@ -163,16 +171,16 @@ def _environment(job: Job, folder: Path, code_cache: Path) -> dict[str, str]:
 def _watch(
     child: subprocess.Popen[bytes],
     events_out: int,
+    family: set[psutil.Process],
     job: Job,
     outcome: Outcome,
     on_event: Callable[[Event], None],
     started: float,
-) -> set[psutil.Process]:
-    """Read both pipes until the child has said all, or broken a limit; return the descendants that were seen."""
+) -> None:
+    """Read both pipes until the child has said all, or broken a limit; note every descendant seen."""
     printed: deque[str] = deque(maxlen=LAST_LINES)
     clock = Clock(outcome, on_event, started)
     assert child.stdout is not None and child.stdin is not None  # noqa: S101
-    family: set[psutil.Process] = set()  # every descendant ever seen: one that leaves the session is ended too
     pipes = {events_out: Lines(EVENT_BYTES), child.stdout.fileno(): Lines(PRINTED_BYTES)}
     done_at: float | None = None
     exited_at: float | None = None
@@ -220,7 +228,6 @@ def _watch(
         outcome.fail(_how_it_ended(child, clock.phase))
     if outcome.status != "ok" and not outcome.last_lines:
         outcome.last_lines = list(printed)
-    return family
 
 
 def _how_it_ended(child: subprocess.Popen[bytes], phase: str) -> str:

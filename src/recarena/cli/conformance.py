@@ -23,7 +23,7 @@ class Verdict:
 
     Attributes:
         implementation: ``paper/who``.
-        benchmark: the tiny board, "" where the file itself is broken.
+        benchmark: the tiny board and its fold, "" where the file itself is broken.
         wrong: what is wrong in one sentence; None where all is well.
         lines: the traceback or last output.
         skipped: the implementation's own reason not to play.
@@ -59,11 +59,12 @@ def conform(project: Project, names: list[str]) -> Iterator[Verdict]:
             for name, reason in cannot.items():
                 yield Verdict(name, benchmark.name, None, skipped=reason)
             for first, second in zip(*twice, strict=True):
-                yield _verdict(first.record, second.record, benchmark.name)
+                yield _verdict(first.record, second.record)
 
 
-def _verdict(first: Record, second: Record, benchmark: str) -> Verdict:
+def _verdict(first: Record, second: Record) -> Verdict:
     name = f"{first.implementation.paper}/{first.implementation.who}"
+    benchmark = f"{first.benchmark.name} {first.benchmark.fold}".strip()
     for record in (first, second):
         if record.status == "skipped":
             return Verdict(name, benchmark, None, skipped=record.reason)
