@@ -160,8 +160,8 @@ def overview(boards: Sequence[Board]) -> str:
                 "# The boards",
                 table,
                 "Boards: " + " · ".join(f"[{b.about.name}]({b.about.name}/README.md)" for b in boards),
-                'Implementations named together under "first" cannot be told apart. "claims met" counts the published '
-                "numbers of the same protocol that we reproduce or exceed; the boards list the others with the reason.",
+                'Implementations named together under "first" cannot be told apart. "claims met" counts the claims of '
+                "the same protocol that are reproduced or exceeded; each board lists the others with the reason.",
                 "How to read a board: docs/reading-a-board.md",
             ]
         )
@@ -187,6 +187,14 @@ def _ranking(ranking: Ranking, several: bool) -> list[str]:
         parts.append(f"Seconds are sums over the {ranking.folds} folds. {LOOKS}")
     else:
         parts.append(LOOKS)
+    departures = [
+        f"- {row.name.replace('/', ' / ')}: {'; '.join(row.record.implementation.departs)}"
+        for row in ranking.rows
+        if row.record.implementation.departs
+    ]
+    if departures:
+        parts.append("**Departures from the papers**, as their authors declare them")
+        parts.append("\n".join(departures))
     if ranking.claims:
         parts.append("**Claims**")
         parts.append(_table(*claims(ranking)))
