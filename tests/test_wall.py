@@ -200,6 +200,16 @@ def test_candidates_carry_nothing_by_their_place():
         asked([4, 1, 2])  # a target that comes first could be told by its place
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can close a process's memory to its user")
+def test_the_keeper_can_close_its_memory():
+    look = (
+        "import ctypes; from recarena.contract.lifeline import close_memory; close_memory();"
+        "print(ctypes.CDLL(None).prctl(3))"  # PR_GET_DUMPABLE
+    )
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "0"
+
+
 # --- the snoop ------------------------------------------------------------------------------------------------------
 
 NEEDLE = 3.3718291  # a rating that only held-out rows have

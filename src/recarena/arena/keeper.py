@@ -26,7 +26,7 @@ from recarena.arena.limit import limited
 from recarena.contract.answers import RateAnswers
 from recarena.contract.errors import RecarenaError
 from recarena.contract.folder import folder_hash, question_hash, write_question
-from recarena.contract.lifeline import die_with_parent
+from recarena.contract.lifeline import close_memory, die_with_parent
 from recarena.contract.metrics import evaluate_all, summary
 from recarena.contract.queries import RateQueries
 from recarena.data.prepare import Prepared, open_benchmark
@@ -119,6 +119,7 @@ _held: dict[str, tuple[Benchmark, Prepared]] = {}  # question hash -> its recipe
 
 def _begin(parent: int) -> None:
     die_with_parent(parent)
+    close_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the runner's to answer
 
 

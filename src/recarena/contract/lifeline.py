@@ -1,4 +1,4 @@
-"""A child that outlives its runner would go on burning cores: on Linux the kernel ends it with its parent."""
+"""What a process asks of the Linux kernel: to end with its parent, and to keep its memory to itself."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 import sys
 
 PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
 
 
 def die_with_parent(parent: int) -> None:
@@ -21,3 +22,9 @@ def die_with_parent(parent: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def close_memory() -> None:
+    """Keep other processes of the same user (root excepted) from reading this one's memory; only Linux can."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_DUMPABLE, 0)
