@@ -211,3 +211,17 @@ def _is_worker(process: psutil.Process) -> bool:
         return "worker.py" in " ".join(process.cmdline())
     except psutil.Error:
         return False
+
+
+def test_a_kill_between_the_values_and_their_record_leaves_the_old_pair_whole(project):
+    path = project.contender("demo/mean", RATE)
+    play(project, "--seeds", "1")
+    (file, *_) = sorted(project.results.glob("tiny-rate/demo.mean/*.json"))
+    record = records.read(file)
+    records.write_values({"rate.error": np.zeros(3), "rate.user": np.zeros(3, int)}, file, project.cache)  # then killed
+    assert records.read(file) == record
+    assert records.read_values(record, file) is not None
+    assert recarena(project, "board", "--check", "--results", str(project.results)).returncode == 0
+    path.write_text(path.read_text() + "# changed\n")
+    play(project, "--seeds", "1")
+    assert len(list(file.parent.glob("*.npz"))) == len(list(file.parent.glob("*.json"))), "the orphan is still there"

@@ -168,8 +168,8 @@ def valid_record(one: Plan) -> Record | None:
     record = _previous(one)
     if record is None or record.key != one.key or record.status not in ("ok", "skipped"):
         return None
-    if record.values is not None and record.values.place == "git" and not one.path.with_suffix(".npz").exists():
-        return None
+    if record.values is not None and record.values.place == "git":
+        return record if one.path.with_name(record.values.file).exists() else None
     return record
 
 
@@ -228,8 +228,7 @@ def _make(
                 outcome.fail(str(error))
     record = _record(one, job, outcome, asks, values, previous, commit, dirty)
     records.write(record, one.path)
-    if record.values is None:
-        one.path.with_suffix(".npz").unlink(missing_ok=True)
+    records.tidy(record, one.path)
     return record
 
 

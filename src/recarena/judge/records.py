@@ -1,7 +1,7 @@
 """Records: one judged run each, as JSON a stranger can read, written whole or not at all.
 
-A record lies at ``results/<benchmark>/<paper>.<who>/<fold->seed-<n>.json``, its values per query beside it as .npz
-(at most 1 MB; larger ones lie in the cache). ``docs/record.schema.json`` is made from the models here.
+A record lies at ``results/<benchmark>/<paper>.<who>/<fold->seed-<n>.json``, its values per query beside it as
+``<fold->seed-<n>.<hash>.npz`` (at most 1 MB; larger ones lie in the cache). ``docs/record.schema.json`` is made from the models here.
 """
 
 from __future__ import annotations
@@ -156,18 +156,29 @@ def read_all(results: Path, benchmark: str) -> Iterator[tuple[Path, Record]]:
 def write_values(values: Mapping[str, np.ndarray[Any, Any]], path: Path, cache: Path) -> Values:
     """Keep the values per query: beside the record if they are small enough, else in the cache.
 
+    The file's name carries its content's hash, so that a kill between this file and its record leaves the old pair
+    whole; ``tidy`` removes what no record names.
+
     Args:
         values: name -> (q,) array.
-        path: of the record; the values take its name with .npz.
+        path: of the record.
         cache: folder for what is too large for git.
     """
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **values)  # type: ignore[arg-type]
     data = buffer.getvalue()
     digest = hashlib.sha256(data).hexdigest()
+    file = f"{path.stem}.{digest[:8]}.npz"
     small = len(data) <= GIT_BYTES
-    replace(path.with_suffix(".npz") if small else cache / f"{digest}.npz", data)
-    return Values(file=path.with_suffix(".npz").name, sha256=digest, place="git" if small else "cache")
+    replace((path.parent if small else cache) / file, data)
+    return Values(file=file, sha256=digest, place="git" if small else "cache")
+
+
+def tidy(record: Record, path: Path) -> None:
+    """Remove the values of earlier records from beside a record."""
+    for file in path.parent.glob(f"{path.stem}.*.npz"):
+        if record.values is None or file.name != record.values.file:
+            file.unlink(missing_ok=True)
 
 
 def read_values(record: Record, path: Path) -> dict[str, np.ndarray[Any, Any]] | None:
