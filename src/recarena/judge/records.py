@@ -1,7 +1,8 @@
 """Records: one judged run each, as JSON a stranger can read, written whole or not at all.
 
 A record lies at ``results/<benchmark>/<paper>.<who>/<fold->seed-<n>.json``, its values per query beside it as
-``<fold->seed-<n>.<hash>.npz`` (at most 1 MB; larger ones lie in the cache). ``docs/record.schema.json`` is made from the models here.
+``<fold->seed-<n>.<hash>.npz`` (at most 1 MB; larger ones lie in the cache). ``docs/record.schema.json`` is made from
+the models here.
 """
 
 from __future__ import annotations
