@@ -14,7 +14,7 @@ from recarena.judge.claims import Claim, verdict
 from recarena.judge.records import Record
 
 ABOUT = About("demo-top-n", 2, "list films", "Known users, new films.", {"top-n": ["ndcg@10", "recall@10", "hr@10"]})
-RATE = About("demo-rate", 1, "guess ratings", "Ratings.", {"rate": ["rmse", "mae"]})
+RATE = About("demo-rate", 1, "guess ratings", "Ratings.", {"rate": ["rmse", "mae"]}, folds=("u1", "u2"))
 CODE = {"mf/ada": "a" * 64, "mf/bo": "b" * 64, "baselines/popularity": "c" * 64}
 
 
@@ -32,7 +32,8 @@ def record(name: str, seed: int, asks: dict, about: About = ABOUT, fold: str = "
             "load_seconds": 0.1, "fit_seconds": 2.0, "answer_seconds": dict.fromkeys(asks, 0.5), "wall_seconds": 3.0,
             "peak_memory_bytes": 300_000_000, "peak_gpu_bytes": None, "parameters": 1234,
         },
-        "curve": [], "values": None, "test_looks": 1, "limited": None, "commit": "0123456789", "dirty": False,
+        "curve": [], "values": None, "test_looks": 1, "looked": ["x"], "limited": None,
+        "commit": "0123456789", "dirty": False,
         "finished_at": "2026-01-01T00:00:00+00:00",
     }  # fmt: skip
     return Record.model_validate(facts | changes)
@@ -96,7 +97,7 @@ def test_what_does_not_count_is_shown_with_its_reason(changes, said):
     board = make(ABOUT, [*ranked("mf/ada", 0.5), *ranked("mf/bo", 0.6, seeds=1, **changes)], CODE, [])
     assert [row.name for row in board.rankings[0].rows] == ["mf/ada"]
     assert said in dict(board.not_ranked).get("mf/bo", dict(board.not_ranked).get("mf/bo (limited)", ""))
-    assert said in markdown(board)
+    assert said in markdown(board), "as it is told on the page"
 
 
 def test_a_row_without_every_fold_is_not_ranked():
@@ -187,3 +188,34 @@ def test_a_page_is_readable_at_100_columns_and_one_line_a_row():
 
 def test_an_empty_board_says_how_to_fill_it():
     assert "`recarena run`" in markdown(make(ABOUT, [], CODE, []))
+
+
+def test_seeds_that_miss_a_fold_do_not_count_and_what_is_stale_does_not_spoil_a_complete_row():
+    def rated(seed: int, fold: str, error: float, **changes) -> Judged:
+        values = {"rate.error": np.full(10, error, np.float32), "rate.user": np.arange(10, dtype=np.int32)}
+        asks = {"rate": {"queries": 10, "metrics": {"rmse": error, "mae": error}}}
+        return Judged("mf.ada", record("mf/ada", seed, asks, RATE, fold, **changes), values)
+
+    old = dict(record("mf/ada", 2, {}, RATE, "u1").implementation.model_dump(), code="0" * 64)
+    rows = [rated(0, "u1", 1.0), rated(0, "u2", 1.0), rated(1, "u1", 5.0), rated(2, "u1", 9.0, implementation=old)]
+    board = make(RATE, rows, CODE, [])
+    (row,) = board.rankings[0].rows
+    assert row.seeds == 1 and row.metrics["rmse"].mean == pytest.approx(1.0)
+    assert board.not_ranked == []
+
+
+def test_a_row_with_one_seed_is_not_surer_than_its_rivals():
+    rows = [*ranked("mf/ada", 0.50, seeds=5, spread=0.3), *ranked("mf/bo", 0.53, seeds=1, spread=0.3)]
+    for number, one in enumerate(rows[:5]):  # five seeds that differ by much
+        values = {name: np.clip(v + 0.08 * (number - 2), 0, 1) for name, v in one.values.items()}
+        rows[number] = Judged(one.row, one.record, values)
+    ranking = make(ABOUT, rows, CODE, []).rankings[0]
+    assert {row.rank for row in ranking.rows} == {1}, "one lucky seed won"
+
+
+def test_a_contenders_words_stay_words():
+    evil = "oops*)\n\n| rank | implementation |\n|--|--|\n| 1 | mf/bo | `x` <b> [y](z)"
+    page = markdown(make(ABOUT, [*ranked("mf/ada", 0.5), *ranked("mf/bo", 0.6, status="failed", reason=evil, asks={})],
+                         CODE, []))  # fmt: skip
+    assert "\n| 1 | mf/bo" not in page
+    assert "\\| 1 \\| mf/bo" in page and "\\<b>" in page and "\\[y\\](z)" in page

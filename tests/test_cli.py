@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from tests.conftest import HEAD
 from tests.test_runner import RATE, play, recarena
 
 
@@ -64,7 +65,7 @@ def test_board_json_and_check(project):
     check = ("board", "--check", "--results", str(project.results))
     assert recarena(project, *check).returncode == 0
     page = project.results / "tiny-rate" / "README.md"
-    page.write_text(page.read_text().replace("| demo", "| Demo"))
+    page.write_text(page.read_text().replace("demo/mean", "Demo/mean"))
     done = recarena(project, *check)
     assert done.returncode == 1 and "never edit it" in done.stderr
 
@@ -77,3 +78,27 @@ def test_doctor_and_ls_say_what_is_here(project):
     out = recarena(project, "ls")
     assert "demo/mean" in out.stdout and "shift=0.0" in out.stdout
     assert "tiny" in recarena(project, "data", "ls").stdout
+
+
+def test_check_tries_another_seed_where_the_seed_should_not_matter(project):
+    lie = RATE.replace('author="test"', 'author="test", deterministic=True').replace(
+        "self.mean)", "self.mean + self.luck)"
+    )
+    project.contender(
+        "demo/lie", lie.replace("        self.mean =", "        self.luck = run.rng.random()\n        self.mean =")
+    )
+    done = recarena(project, "check")
+    assert done.returncode == 1 and "another seed gives other numbers" in done.stdout
+    assert "0 passed, 1 failed" in done.stdout
+
+
+def test_what_cannot_be_written_or_had_is_told_before_the_work(project, tmp_path):
+    project.contender("demo/mean", RATE)
+    project.contender("demo/needs", RATE, head="import recarena_needs_this\n" + HEAD)
+    file = tmp_path / "file"
+    file.write_text("")
+    done = recarena(project, "run", "-b", "tiny-rate", "--results", str(file))
+    assert done.returncode == 2 and "give --results another folder" in done.stderr
+    done = recarena(project, "run", "-b", "tiny-rate", "-i", "demo/needs", "--results", str(project.results))
+    assert done.returncode == 1 and "not installed" in done.stderr and "nothing to run" not in done.stderr
+    assert recarena(project, "check", "demo/needs").returncode == 1

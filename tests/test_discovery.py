@@ -61,6 +61,12 @@ def test_a_script_block_is_seen(project):
         ("rank_of_factors: int = 8", "rank_of_factors: int", "has no default"),
         ("def rank(", "def rang(", "needs fit(self, train, run) and rate(self, queries) or rank(self, queries)"),
         ("def fit(", "def fit((", "not valid Python"),
+        ("@dataclass\n", "", "is no dataclass; add @dataclass"),
+        ("rank_of_factors: int = 8", "rank_of_factors = 8", "has no type, so it is no hyper-parameter"),
+        ("= 0.01", "= {[]: 1}", "must be a literal"),
+        ("= 0.01", "= {1, 2}", "must be a finite number"),
+        ("= 0.01", "= 1e999", "must be a finite number"),
+        ('departs=("no biases",)', "departs=5", "departs is a tuple of strings"),
     ],
 )
 def test_mistakes_are_told_in_words(project, old, new, said):
@@ -92,3 +98,36 @@ def test_settings_keep_the_type_of_their_default(project):
         settings(it, {"rank_of_factor": "16"})
     with pytest.raises(ImplementationError, match="expected int like its default 8"):
         settings(it, {"rank_of_factors": "many"})
+
+
+def test_odd_files_stop_nobody(project):
+    project.contender("mf/ada", GOOD)
+    project.contender("mf/latin", "").write_bytes(b"# caf\xe9\n")
+    folder = project.contender("mf/pack", "").with_suffix("")
+    folder.mkdir()
+    (folder.parent / "pack.py").unlink()
+    (folder / "__init__.py").write_text(HEAD + GOOD)
+    (folder / "inner.py").write_text("def")
+    (folder.parent / "ada").mkdir()
+    (folder.parent / "ada" / "__init__.py").write_text(HEAD + GOOD)
+    found = find(project.root)
+    assert set(found.broken) == {"mf/latin", "mf/pack", "mf/ada"}
+    assert "UTF-8" in found.broken["mf/latin"] and "not valid Python" in found.broken["mf/pack"]
+
+
+def test_every_file_of_a_folder_is_hashed(project):
+    folder = project.contender("mf/kim", "").with_suffix("")
+    folder.mkdir()
+    folder.with_suffix(".py").unlink()
+    (folder / "__init__.py").write_text(HEAD + GOOD)
+    (folder / "weights.txt").write_text("1")
+    first = read(folder).code
+    (folder / "weights.txt").write_text("2")
+    assert read(folder).code != first
+
+
+def test_settings_refuse_what_json_cannot_say(project):
+    it = read(project.contender("mf/ada", GOOD))
+    for text in ("1e999", "{[]: 1}"):
+        with pytest.raises(ImplementationError, match="rate_of_learning"):
+            settings(it, {"rate_of_learning": text})

@@ -18,12 +18,12 @@ def test_a_script_block_plays_in_its_own_environment_with_an_older_numpy(project
     path = project.contender("demo/old_peer", body, head=BLOCK + HEAD)
     told: list[str] = []
     try:
-        built = environment(read(path), project.cache, told.append)
+        built = environment(read(path), project.cache, say=told.append)
     except ImplementationError as error:
         pytest.skip(f"pip cannot build it here: {str(error).splitlines()[-1]}")
     assert built.facts["packages"]["numpy"].startswith("1.")
     assert len(told) == 1 and "numpy<2" in told[0]
-    assert environment(read(path), project.cache, told.append) == built
+    assert environment(read(path), project.cache, say=told.append) == built
     assert len(told) == 1, "it was built twice"
 
     play(project, "--seeds", "1")

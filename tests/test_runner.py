@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -40,7 +41,8 @@ def recarena(project, *arguments: str, background: bool = False):
 
 def play(project, *more: str, benchmark: str = "tiny-rate"):
     done = recarena(project, "run", "-b", benchmark, "--results", str(project.results), *more)
-    assert done.returncode == 0, done.stdout + done.stderr
+    failed = re.search(r"\d (failed|timeout)", done.stdout) is not None
+    assert done.returncode == int(failed), done.stdout + done.stderr
     return done.stdout
 
 
@@ -56,7 +58,7 @@ def test_a_run_makes_records_boards_and_is_not_repeated(project):
     assert {record.status for record in made.values()} == {"ok"}
     folds = {record.benchmark.fold for record in made.values()}
     assert len(made) == 2 * len(folds)
-    assert "demo / mean" in (project.results / "tiny-rate" / "README.md").read_text()
+    assert "demo/mean" in (project.results / "tiny-rate" / "README.md").read_text()
     assert "tiny-rate" in out and "RMSE" in out
     schema = json.loads((Path(__file__).parent.parent / "docs" / "record.schema.json").read_text())
     for file in project.results.glob("**/*seed-*.json"):
@@ -70,7 +72,7 @@ def test_a_run_makes_records_boards_and_is_not_repeated(project):
 def test_the_judge_computes_rmse_from_the_predictions(project):
     project.contender("demo/mean", RATE)
     play(project, "--seeds", "1")
-    for path, record in records.read_all(project.results, "tiny-rate"):
+    for path, record in ((p, records.read(p)) for p in records.paths(project.results, "tiny-rate")):
         values = records.read_values(record, path)
         error = values["rate.error"].astype(float)
         assert record.asks["rate"].metrics["rmse"] == pytest.approx(np.sqrt((error**2).mean()), rel=1e-6)
@@ -90,7 +92,7 @@ def test_changed_code_changed_settings_and_failures_are_run_again(project):
 
     play(project, "--seeds", "1", "--set", "shift=1")
     rows = {name.split("/")[1] for name in all_records(project)}
-    assert rows == {"demo.mean", "demo.mean+shift=1"}, "a run with other settings gets a row of its own"
+    assert rows == {"demo.mean", "demo.mean+shift=1.0"}, "a run with other settings gets a row of its own"
 
     path.write_text(path.read_text().replace("self.mean =", "raise RuntimeError('broken'); self.mean ="))
     assert "failed" in play(project, "--seeds", "1")
@@ -122,7 +124,7 @@ def test_a_prediction_that_breaks_a_rule_is_a_failed_record_that_names_it(projec
     assert seen.status == "failed" and 'prediction "top-n"' in seen.reason
     assert seen.asks == {} and seen.values is None
     board = (project.results / "tiny-rate" / "README.md").read_text()
-    assert "Not ranked" in board and "demo / nan" in board
+    assert "Not ranked" in board and "demo/nan" in board
 
 
 def test_a_limited_run_is_never_ranked_and_harms_no_record(project):
@@ -162,7 +164,7 @@ def test_a_kill_loses_nothing_and_the_next_run_goes_on(project, victim):
     else:
         os.kill(workers[0].pid, signal.SIGKILL)
         out, _ = runner.communicate(timeout=60)
-        assert runner.returncode == 0
+        assert runner.returncode == 1
         assert "was ended by SIGKILL" in out
     for file in first.glob("*.json"):
         records.read(file)  # nothing half-written
@@ -184,17 +186,85 @@ def test_two_runners_at_once_make_every_record_once(project):
     assert len(lines) == len(set(lines)) == len(made), "each run was made once, by one of the two"
 
 
-def test_a_question_that_a_contender_wrote_over_is_restored(project):
+VANDAL = """
+@implementation(author="test")
+@dataclass
+class Vandal:
+    def fit(self, train, run):
+        import pathlib
+        folder = pathlib.Path(str(train.interactions.user.filename)).parent
+        run.log(questions=len(list(folder.parent.iterdir())))
+        np.save(folder / "train.value.npy", np.full(len(train.interactions), 5, np.float32))
+    def rate(self, queries):
+        return np.zeros(len(queries))
+"""
+
+
+def test_a_question_that_a_contender_wrote_over_is_restored_and_lies_alone(project):
     project.contender("demo/mean", RATE)
     play(project, "--seeds", "1")
     first = all_records(project)
-    for file in (project.cache / "questions").glob("*/train.value.npy"):
-        np.save(file, np.full(np.load(file).shape, 5, np.float32))
-    path = project.root / "reproductions" / "demo" / "mean.py"
-    path.rename(path.with_name("again.py"))
+    project.contender("demo/again", RATE)
+    project.contender("demo/a_vandal", VANDAL)
     play(project, "--seeds", "1")
-    again = {name.replace("again", "mean"): r for name, r in all_records(project).items() if "again" in name}
+    made = all_records(project)
+    again = {name.replace("again", "mean"): r for name, r in made.items() if "again" in name}
     assert {n: r.asks for n, r in again.items()} == {n: r.asks for n, r in first.items()}
+    vandals = [r for name, r in made.items() if "vandal" in name]
+    assert len(vandals) > 1, "the test needs folds"
+    assert {r.curve[0]["questions"] for r in vandals} == {1.0}, "another fold's training rows are this one's answers"
+
+
+def test_a_limit_of_today_does_not_destroy_a_good_record(project):
+    path = project.contender("demo/mean", RATE)
+    play(project, "--seeds", "1")
+    for file in project.results.glob("**/*seed-*.json"):  # as if made with other packages
+        file.write_text(file.read_text().replace('"contract": 1', '"contract": 0').replace(first_key(file), "0" * 64))
+    kept = all_records(project)
+    assert "timeout" in play(project, "--seeds", "1", "--time-limit", "0.1")
+    assert all_records(project) == kept
+    path.write_text(path.read_text() + "# edited\n")
+    assert "timeout" in play(project, "--seeds", "1", "--time-limit", "0.1")
+    assert {r.status for r in all_records(project).values()} == {"timeout"}, "a failure of new code is a fact"
+
+
+def first_key(file: Path) -> str:
+    return json.loads(file.read_text())["key"]
+
+
+def test_one_bad_record_takes_only_its_own_row_off_the_board(project):
+    project.contender("demo/mean", RATE)
+    project.contender("demo/other", RATE)
+    play(project, "--seeds", "1")
+    (broken, *_) = sorted(project.results.glob("tiny-rate/demo.other/*.json"))
+    broken.write_text("{")
+    done = recarena(project, "board", "tiny-rate", "--md", "--results", str(project.results))
+    assert done.returncode == 0, done.stderr
+    assert "demo/mean" in done.stdout and "unreadable" in done.stdout
+    broken.write_text('{"format": 2}')
+    done = recarena(project, "run", "-b", "tiny-rate", "--seeds", "1", "--results", str(project.results))
+    assert done.returncode == 2 and "newer recarena" in done.stderr
+    assert broken.read_text() == '{"format": 2}', "a newer record must not be overwritten"
+
+
+def test_every_version_that_was_judged_is_a_look(project):
+    path = project.contender("demo/mean", RATE)
+    play(project, "--seeds", "1", "--limit", "2")
+    play(project, "--seeds", "1", "--set", "shift=0.5")
+    play(project, "--seeds", "1", "--set", "shift=.50")
+    play(project, "--seeds", "1", "--set", "shift=0")
+    rows = {name.split("/")[1] for name in all_records(project)}
+    assert rows == {"demo.mean", "demo.mean+shift=0.5"}, "the same settings are the same row, the defaults are none"
+    path.write_text(path.read_text() + "# edited\n")
+    play(project, "--seeds", "1")
+    full = [r for name, r in all_records(project).items() if "/demo.mean/" in name and r.limited is None]
+    assert {r.test_looks for r in full} == {3}
+
+
+def test_ratings_beyond_all_measure_are_refused(project):
+    project.contender("demo/huge", RATE.replace("self.mean)", "1e39)"))
+    play(project, "--seeds", "1")
+    assert all("expected numbers on the scale" in r.reason for r in all_records(project).values())
 
 
 def wait_for(condition, seconds: float = 60):

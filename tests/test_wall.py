@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import py_compile
 import subprocess
 import sys
 import textwrap
@@ -103,6 +105,11 @@ def test_a_good_run_is_timed_measured_and_heard(outcome_of):
         ("raise ValueError('\\ud800')", "failed", "ValueError"),
         ("run._events.write('[]\\n7\\n{}\\n{\"event\": \"log\", \"values\": 3}\\n')", "ok", None),
         ("run.log(a=float('nan'), b=float('inf'))", "ok", None),
+        ("run._send({'event': 'log', 'values': {'x': 10**400}})", "ok", None),
+        ("run._send({'event': 'progress', 'done': float('inf'), 'total': 1})", "ok", None),
+        ("run._events.write('[' * 10**5 + '\\n')", "ok", None),
+        ("import os; os.kill(os.getpid(), 40)", "failed", "ended by signal 40 in fit"),
+        ("for i in range(2000): run._send({'event': 'phase', 'name': f'ask:{i}'})", "ok", None),
     ],
 )  # fmt: skip
 def test_whatever_fit_does_the_runner_gets_an_outcome(outcome_of, fit, status, reason):
@@ -115,7 +122,7 @@ def test_whatever_fit_does_the_runner_gets_an_outcome(outcome_of, fit, status, r
 @pytest.mark.parametrize(
     ("rate", "status", "reason"),
     [
-        ("return None", "failed", "dtype object"),
+        ("return None", "failed", "rate returned None; did you forget its return?"),
         ("return [[1], [1, 2]]", "failed", "ValueError"),
         ("return [object()]", "failed", "dtype object"),
         ("import threading as t, time\nt.Thread(target=time.sleep, args=(99,)).start()\nreturn [1.0, 2.0]", "ok", None),
@@ -163,6 +170,63 @@ def _lives(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def test_a_process_that_cuts_its_ties_is_ended_too(outcome_of, tmp_path):
+    note = tmp_path / "pid"
+    orphan = f"""
+        import os, time
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                open({str(note)!r}, "w").write(str(os.getpid())); time.sleep(300)
+            os._exit(0)
+        time.sleep(.5)"""
+    assert outcome_of(body(textwrap.dedent(orphan).strip())).status == "ok"
+    assert not _lives(int(note.read_text()))
+
+
+def test_memory_shared_by_forks_counts_once(outcome_of):
+    forks = """
+        import os, time
+        big = np.ones(2**24)  # 128 MiB
+        pids = [pid for pid in (os.fork() for _ in range(1)) if pid]
+        for _ in range(5):
+            if not pids: break
+            pid = os.fork()
+            if pid == 0: pids = []; break
+            pids.append(pid)
+        time.sleep(1)
+        if not pids: os._exit(0)
+        [os.waitpid(pid, 0) for pid in pids]"""
+    outcome = outcome_of(body(textwrap.dedent(forks).strip()), memory=2**29)
+    assert (outcome.status, outcome.reason) == ("ok", None)
+
+
+def test_a_contender_cannot_move_its_costs_to_another_phase(outcome_of):
+    outcome = outcome_of(body("run._send({'event': 'phase', 'name': 'load'})\nimport time; time.sleep(.5)"))
+    assert outcome.seconds["fit"] > 0.5
+    assert set(outcome.seconds) == {"start", "load", "fit", "ask:rate", "save"}
+
+
+def test_bytecode_that_a_rival_left_is_not_run(project, tmp_path):
+    path = project.contender("hostile/it", body("run.log(version=1)"))
+    write_question(question(), tmp_path / "question")
+    job = Job(read(path), sys.executable, tmp_path / "question", ("rate",), {}, 7, 1, "cpu", 60, 2**31)
+
+    def version() -> float:
+        with run_folder() as folder:
+            return play(job, folder, tmp_path / "code").curve[0]["version"]
+
+    assert version() == 1
+    (kept,) = (tmp_path / "code").glob("*/hostile/it.py")
+    honest, stat = kept.read_text(), kept.stat()
+    kept.write_text(honest.replace("version=1", "version=2"))
+    os.utime(kept, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    py_compile.compile(str(kept))  # its header matches: same size, same time
+    kept.write_text(honest)
+    os.utime(kept, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert version() == 1
 
 
 def test_the_childs_world_is_empty(outcome_of):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import math
 import re
 import sys
 import tomllib
@@ -105,6 +106,9 @@ def find(root: Path) -> Found:
             entry = path / "__init__.py" if path.is_dir() else path
             if path.name[0] in "._" or entry.suffix != ".py" or not entry.exists():
                 continue
+            if path.is_dir() and path.with_suffix(".py").exists():
+                found.broken[f"{paper.name}/{path.stem}"] = f"{path.name}/ and {path.name}.py share a name"
+                continue
             try:
                 found.implementations.append(read(path))
             except ImplementationError as error:
@@ -120,11 +124,14 @@ def read(path: Path) -> Implementation:
     """
     entry = path / "__init__.py" if path.is_dir() else path
     where = f"{path.parent.name}/{path.name}"
-    source = entry.read_text(encoding="utf-8")
     try:
+        source = entry.read_text(encoding="utf-8")
         tree = ast.parse(source, filename=where)
+        imports = _third_party(path)
     except SyntaxError as error:
         raise ImplementationError(f"{where}:{error.lineno}: not valid Python: {error.msg}") from error
+    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise ImplementationError(f"{where}: cannot be read as UTF-8 Python: {error}") from error
     marked = [(n, mark) for n in tree.body if isinstance(n, ast.ClassDef) and (mark := _mark(n)) is not None]
     if len(marked) != 1:
         raise ImplementationError(
@@ -141,8 +148,10 @@ def read(path: Path) -> Implementation:
     if not isinstance(facts.get("author"), str):
         raise ImplementationError(f'{where}:{mark.lineno}: @implementation needs your name: author="..."')
     departs = facts.get("departs", ())
-    if isinstance(departs, str):
+    if not isinstance(departs, tuple | list) or not all(isinstance(one, str) for one in departs):
         raise ImplementationError(f'{where}:{mark.lineno}: departs is a tuple of strings: departs=("{departs}",)')
+    if not any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
+        raise ImplementationError(f"{where}:{node.lineno}: class {node.name} is no dataclass; add @dataclass above it")
     methods = {n.name for n in node.body if isinstance(n, ast.FunctionDef)}
     kinds = frozenset(kind for method, kind in ASKS_BY_METHOD.items() if method in methods)
     if "fit" not in methods or not kinds:
@@ -160,14 +169,14 @@ def read(path: Path) -> Implementation:
         deterministic=bool(facts.get("deterministic", False)),
         hyperparameters=_fields(node, where),
         kinds=kinds,
-        imports=_third_party(path),
+        imports=imports,
         script=_script(source, where),
         code=code_hash(path),
     )
 
 
 def code_hash(path: Path) -> str:
-    """Return the sha256 of a file, or of every Python file of a folder with their names."""
+    """Return the sha256 of a file, or of every file of a folder with their names."""
     total = hashlib.sha256()
     for file in _sources(path):
         name = file.relative_to(path.parent).as_posix()
@@ -188,12 +197,12 @@ def settings(implementation: Implementation, overrides: dict[str, str]) -> dict[
             raise ImplementationError(f'{implementation.name} has no hyper-parameter "{name}"{hint}')
         try:
             value = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
+        except (ValueError, TypeError, SyntaxError, RecursionError):
             value = text
         default = values[name]
         if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
-        if default is not None and type(value) is not type(default):
+        if not _is_setting(value) or (default is not None and type(value) is not type(default)):
             raise ImplementationError(
                 f"{implementation.name}: --set {name}={text}: expected {type(default).__name__} "
                 f"like its default {default!r}"
@@ -205,7 +214,7 @@ def settings(implementation: Implementation, overrides: dict[str, str]) -> dict[
 def _sources(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    return sorted(f for f in path.rglob("*.py") if "__pycache__" not in f.parts)
+    return sorted(f for f in path.rglob("*") if f.is_file() and "__pycache__" not in f.parts)
 
 
 def _mark(node: ast.ClassDef) -> ast.Call | None:
@@ -222,7 +231,7 @@ def _mark(node: ast.ClassDef) -> ast.Call | None:
 def _literal(node: ast.expr, where: str, what: str) -> Any:
     try:
         return ast.literal_eval(node)
-    except ValueError as error:
+    except (ValueError, TypeError, SyntaxError, RecursionError) as error:
         raise ImplementationError(
             f"{where}:{node.lineno}: {what} must be a literal (a number, a string, a tuple, None): "
             "the runner reads it without running the file"
@@ -233,6 +242,12 @@ def _fields(node: ast.ClassDef, where: str) -> dict[str, Any]:
     """Return the annotated class-level fields that have defaults: the hyper-parameters."""
     fields: dict[str, Any] = {}
     for statement in node.body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            name = statement.targets[0].id
+            raise ImplementationError(
+                f"{where}:{statement.lineno}: {name} has no type, so it is no hyper-parameter: "
+                f"write {name}: int = ..., or make it a constant above the class"
+            )
         if not (isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)):
             continue
         name = statement.target.id
@@ -243,7 +258,18 @@ def _fields(node: ast.ClassDef, where: str) -> dict[str, Any]:
                 f"{where}:{statement.lineno}: hyper-parameter {name} has no default; give the paper's value"
             )
         fields[name] = _literal(statement.value, where, f"the default of {name}")
+        if not _is_setting(fields[name]):
+            raise ImplementationError(
+                f"{where}:{statement.lineno}: the default of {name} must be a finite number, a string, a bool, None, "
+                "or a tuple of those: it is recorded as JSON"
+            )
     return fields
+
+
+def _is_setting(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(_is_setting(one) for one in value)
+    return value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _is_state(value: ast.expr | None) -> bool:
@@ -255,7 +281,7 @@ def _is_state(value: ast.expr | None) -> bool:
 
 def _third_party(path: Path) -> tuple[str, ...]:
     names: set[str] = set()
-    for file in _sources(path):
+    for file in (file for file in _sources(path) if file.suffix == ".py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 names |= {alias.name.partition(".")[0] for alias in node.names}

@@ -28,6 +28,7 @@ from recarena.contract.errors import ImplementationError, Skip, did_you_mean
 CONTRACT_VERSION = 1  # raised when a change under contract/ can change a number; it is part of every record's key
 READY = "recarena-packages.json"  # written last: an environment without it was never finished
 BLOCK_KEYS = ("dependencies", "requires-python", "tool")
+ON_GPU = {"torch", "jax", "cupy"}
 EXTRAS = {"torch": "pip install 'recarena[torch]'"}
 
 
@@ -45,12 +46,15 @@ class Environment:
     facts: dict[str, Any]
 
 
-def environment(who: Implementation, cache: Path, say: Callable[[str], None] = lambda _: None) -> Environment:
+def environment(
+    who: Implementation, cache: Path, device: str = "cpu", say: Callable[[str], None] = lambda _: None
+) -> Environment:
     """Return the environment of an implementation, building its own where it asks for one.
 
     Args:
         who: the implementation.
         cache: environments are kept in ``cache / "environments"``.
+        device: "cpu" or "cuda"; part of the facts of what can use a GPU.
         say: told when one is built, which can take minutes.
 
     Raises:
@@ -58,7 +62,7 @@ def environment(who: Implementation, cache: Path, say: Callable[[str], None] = l
         ImplementationError: the block asks for something that cannot be built; pip's words are in the message.
     """
     if who.script is not None:
-        return _own(who, who.script, cache, say)
+        return _own(who, who.script, cache, device, say)
     packages: dict[str, str] = {}
     for module in {*who.imports, "numpy"}:
         names = _distributions().get(module)
@@ -66,12 +70,13 @@ def environment(who: Implementation, cache: Path, say: Callable[[str], None] = l
             how = EXTRAS.get(module, f"pip install {module}, or name it in a # /// script block")
             raise Skip(f"package {module} is not installed: {how}")
         packages |= {name.lower(): importlib.metadata.version(name) for name in names}
-    return Environment(sys.executable, _facts(packages))
+    return Environment(sys.executable, _facts(packages, device))
 
 
-def _facts(packages: dict[str, str]) -> dict[str, Any]:
+def _facts(packages: dict[str, str], device: str) -> dict[str, Any]:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return {"python": version, "contract": CONTRACT_VERSION, "packages": dict(sorted(packages.items()))}
+    facts = {"python": version, "contract": CONTRACT_VERSION, "packages": dict(sorted(packages.items()))}
+    return facts | ({"device": device} if ON_GPU & packages.keys() else {})
 
 
 @functools.cache
@@ -79,13 +84,18 @@ def _distributions() -> dict[str, list[str]]:
     return {module: sorted(set(names)) for module, names in importlib.metadata.packages_distributions().items()}
 
 
-def _own(who: Implementation, block: dict[str, Any], cache: Path, say: Callable[[str], None]) -> Environment:
+def _own(
+    who: Implementation, block: dict[str, Any], cache: Path, device: str, say: Callable[[str], None]
+) -> Environment:
     where = f"{who.paper}/{who.path.name}"
     for key in block:
         if key not in BLOCK_KEYS:
             raise ImplementationError(f'{where}: the script block has no key "{key}"{did_you_mean(key, BLOCK_KEYS)}')
     _check_python(where, str(block.get("requires-python", "")))
-    wanted = sorted({*block.get("dependencies", []), "numpy"})  # the contract needs numpy, whichever version
+    listed = block.get("dependencies", [])
+    if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
+        raise ImplementationError(f'{where}: dependencies = {listed!r}: expected a list such as ["scipy>=1.13"]')
+    wanted = sorted({*listed, "numpy"})  # the contract needs numpy, whichever version
     digest = hashlib.sha256(json.dumps([wanted, sys.version, platform.platform()]).encode()).hexdigest()
     home = cache / "environments" / digest[:20]
     home.parent.mkdir(parents=True, exist_ok=True)
@@ -93,7 +103,7 @@ def _own(who: Implementation, block: dict[str, Any], cache: Path, say: Callable[
         if not (home / READY).exists():
             say(f"{who.name}: building its environment ({', '.join(wanted)})")
             _build(home, wanted, where)
-    return Environment(str(_python(home)), _facts(json.loads((home / READY).read_text(encoding="utf-8"))))
+    return Environment(str(_python(home)), _facts(json.loads((home / READY).read_text(encoding="utf-8")), device))
 
 
 def _check_python(where: str, required: str) -> None:

@@ -10,7 +10,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ LAST_LINES = 30
 PRINTED_BYTES = 4096  # of a printed line; the rest is dropped
 EVENT_BYTES = 2**17  # of an event
 CURVE_POINTS = 500
+CURVE_NAMES = 10  # of numbers in one point
 
 Event = dict[str, Any]
 Status = Literal["ok", "failed", "timeout", "skipped"]
@@ -76,10 +77,13 @@ class Lines:
 
 
 class Clock:
-    """Turns events into an outcome; phases are timed by when their events arrive."""
+    """Turns events into an outcome; phases are timed by when their events arrive, and come in one order only."""
 
-    def __init__(self, outcome: Outcome, on_event: Callable[[Event], None], started: float) -> None:
+    def __init__(
+        self, outcome: Outcome, asks: Sequence[str], on_event: Callable[[Event], None], started: float
+    ) -> None:
         self.outcome = outcome
+        self.phases = ["load", "fit", *(phase for ask in asks for phase in (f"ask:{ask}", "save"))]
         self.on_event = on_event
         self.phase = "start"
         self.since = started
@@ -93,10 +97,13 @@ class Clock:
             event = json.loads(line)
             kind = event["event"]
             if kind == "phase":
+                if event["name"] != self.next_phase():
+                    return
                 self.stop()
-                self.phase = _text(event["name"])[:100]
+                self.phase = self.phases.pop(0)
             elif kind == "log":
-                self.log({_text(k)[:100]: float(v) for k, v in event["values"].items() if math.isfinite(v)})
+                points = list(event["values"].items())[:CURVE_NAMES]
+                self.log({_text(k)[:50]: float(v) for k, v in points if math.isfinite(v)})
             elif kind == "progress":
                 event = {"event": "progress", "done": int(event["done"]), "total": int(event["total"])}
             elif kind == "skip":
@@ -112,9 +119,13 @@ class Clock:
                 self.done = True
             else:
                 return
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             return
         self.on_event(event)
+
+    def next_phase(self) -> str | None:
+        """Return the phase that may begin now: a contender cannot go back to one that costs it nothing."""
+        return self.phases[0] if self.phases else None
 
     def stop(self) -> None:
         """Close the phase that runs."""

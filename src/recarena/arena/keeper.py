@@ -2,6 +2,9 @@
 
 The runner, which starts the contenders, never holds an answer, so a contender that reads its parents' memory finds
 none; the contenders' folders never hold one either. What the keeper sends to the runner are hashes, names and metrics.
+
+On disk there is only the question that is being played: the training rows of one fold are answers of another. It lies
+in a temporary folder whose name cannot be guessed, and goes when another is played or the keeper ends.
 """
 
 from __future__ import annotations
@@ -14,16 +17,17 @@ import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
+import psutil
 
 from recarena.arena.limit import limited
 from recarena.contract.answers import RateAnswers
+from recarena.contract.arrays import Ints
 from recarena.contract.errors import RecarenaError
 from recarena.contract.folder import folder_hash, question_hash, write_question
 from recarena.contract.lifeline import close_memory, die_with_parent
@@ -35,6 +39,7 @@ from recarena.judge import predictions
 from recarena.judge.records import AskResult, Values, write_values
 
 Result = TypeVar("Result")
+STAGE = "recarena-question-"
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,6 @@ class QuestionFacts:
         benchmark: its board.
         fold: its name, "" where there is one only.
         hash: sha256 of everything in it.
-        folder: where it lies in the cache.
         asks: name -> "rate" or "rank".
         queries: name -> how many.
         dropped: reason -> how many rows of the data set are in no part of the question.
@@ -55,7 +59,6 @@ class QuestionFacts:
     benchmark: str
     fold: str
     hash: str
-    folder: Path
     asks: dict[str, str]
     queries: dict[str, int]
     dropped: dict[str, int]
@@ -71,6 +74,8 @@ class Keeper:
         self._pool = ProcessPoolExecutor(
             1, mp_context=multiprocessing.get_context("spawn"), initializer=_begin, initargs=(os.getpid(),)
         )
+        _sweep()
+        self._stage = Path(tempfile.mkdtemp(prefix=f"{STAGE}{os.getpid()}-"))
 
     def __enter__(self) -> Keeper:
         return self
@@ -79,6 +84,7 @@ class Keeper:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
+        shutil.rmtree(self._stage, ignore_errors=True)
 
     def questions(self, benchmark: str, limit: int | None = None) -> list[QuestionFacts]:
         """Prepare a benchmark and return its questions, a fold each.
@@ -88,9 +94,9 @@ class Keeper:
         """
         return self._ask(_questions, self.root, self.cache, benchmark, limit)
 
-    def restore(self, question: QuestionFacts) -> None:
-        """Make sure that the question's folder still holds the question: a contender could have written to it."""
-        self._ask(_restore, question)
+    def stage(self, question: QuestionFacts) -> Path:
+        """Return the folder that holds a question, and no other; a contender's writing in it is undone."""
+        return self._ask(_stage, question, self._stage)
 
     def judge(
         self, question: QuestionFacts, asks: tuple[str, ...], folder: Path, who: str, record: Path
@@ -135,35 +141,26 @@ def _questions(root: Path, cache: Path, name: str, limit: int | None) -> list[Qu
             benchmark=name,
             fold=one.name,
             hash=digest,
-            folder=cache / "questions" / digest,
             asks={ask: "rate" if isinstance(q, RateQueries) else "rank" for ask, q in one.question.asks.items()},
             queries={ask: len(q) for ask, q in one.question.asks.items()},
             dropped=dict(one.dropped),
             limited=limit,
         )
-        _restore(about)
         facts.append(about)
     return facts
 
 
-def _restore(question: QuestionFacts) -> None:
-    if _holds(question):
-        return
-    question.folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(dir=question.folder.parent, prefix=".draft-"))
-    try:
-        write_question(_held[question.hash][1].question, draft)
-        if question.folder.exists() and not _holds(question):
-            shutil.rmtree(question.folder)
-        with suppress(OSError):  # another keeper was first with the same question
-            draft.rename(question.folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+def _stage(question: QuestionFacts, stage: Path) -> Path:
+    folder = stage / question.hash
+    if not _holds(folder, question.hash):
+        shutil.rmtree(stage, ignore_errors=True)
+        write_question(_held[question.hash][1].question, folder)
+    return folder
 
 
-def _holds(question: QuestionFacts) -> bool:
+def _holds(folder: Path, digest: str) -> bool:
     try:
-        return folder_hash(question.folder) == question.hash
+        return [path.name for path in folder.parent.iterdir()] == [digest] and folder_hash(folder) == digest
     except (OSError, ValueError, KeyError):
         return False
 
@@ -181,10 +178,25 @@ def _judge(
         results[ask] = AskResult(
             queries=len(queries[ask]), metrics={name: summary(name, each) for name, each in by_metric.items()}
         )
-        if isinstance(answers, RateAnswers):
+        asked = queries[ask]
+        if isinstance(answers, RateAnswers) and isinstance(asked, RateQueries):
             # one signed error tells rmse and mae; the user groups errors that are not independent
             values[f"{ask}.error"] = (prediction - answers.value).astype(np.float32)
-            values[f"{ask}.user"] = queries[ask].user  # type: ignore[assignment]
+            values[f"{ask}.user"] = _who(held, asked)
         else:
             values |= {f"{ask}.{name}": each.astype(np.float32) for name, each in by_metric.items()}
     return results, write_values(values, record, cache)
+
+
+def _who(held: Prepared, queries: RateQueries) -> Ints:
+    """Return each query's user as its place among all raw ids: the same in every fold, unlike the numbers."""
+    _, place = np.unique(held.catalogue.user_ids, return_inverse=True)
+    return place[queries.user].astype(np.int32)
+
+
+def _sweep() -> None:
+    """Remove the questions of runners that were killed."""
+    for left in Path(tempfile.gettempdir()).glob(f"{STAGE}*"):
+        pid = left.name.removeprefix(STAGE).partition("-")[0]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)

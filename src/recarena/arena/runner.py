@@ -17,8 +17,8 @@ from recarena.arena.environments import Environment, environment
 from recarena.arena.events import Event, Outcome
 from recarena.arena.keeper import Keeper, QuestionFacts
 from recarena.arena.machine import machine
-from recarena.arena.wall import Job, play, run_folder
-from recarena.contract.errors import ImplementationError, PredictionError, RecarenaError, Skip
+from recarena.arena.wall import Job, keep_code, play, run_folder
+from recarena.contract.errors import PredictionError, RecarenaError, Skip
 from recarena.data.recipes import Benchmark
 from recarena.judge import records
 from recarena.judge.records import AskResult, BenchmarkFacts, Cost, ImplementationFacts, Record, Values
@@ -51,7 +51,7 @@ class Plan:
         benchmark: its recipe.
         question: one fold of it.
         implementation: whose code.
-        overrides: from --set.
+        overrides: name -> value of what --set changed.
         hyperparameters: all of them, overrides applied.
         environment: interpreter and packages.
         seed: the run's seed.
@@ -61,7 +61,7 @@ class Plan:
     benchmark: Benchmark
     question: QuestionFacts
     implementation: Implementation
-    overrides: dict[str, str]
+    overrides: dict[str, Any]
     hyperparameters: dict[str, Any]
     environment: Environment
     seed: int
@@ -100,6 +100,7 @@ def plan(
     implementations: Sequence[Implementation],
     results: Path,
     cache: Path,
+    lent: Machine,
     seeds: int | None = None,
     overrides: dict[str, str] | None = None,
     say: Callable[[str], None] = lambda _: None,
@@ -113,7 +114,8 @@ def plan(
         questions: its folds.
         implementations: the contenders.
         results: folder of the records.
-        cache: where environments of implementations that ask for their own are kept.
+        cache: where sources, and environments of implementations that ask for their own, are kept.
+        lent: what the runs will be lent.
         seeds: how many, in place of the benchmark's; a deterministic implementation gets one all the same.
         overrides: hyper-parameter -> text, from --set.
         say: told of what takes long.
@@ -124,17 +126,19 @@ def plan(
     for who in implementations:
         if not any(kind in who.kinds for kind in questions[0].asks.values()):
             continue
+        values = settings(who, overrides)
+        changed = {name: values[name] for name in overrides if values[name] != who.hyperparameters[name]}
+        row = records.row_name(who.paper, who.who, changed)
         try:
-            packages = environment(who, cache, say)
-        except (Skip, ImplementationError) as reason:
+            packages = environment(who, cache, lent.device, say)
+            keep_code(who, cache / "code")  # now: an edit while others run changes nothing
+        except (Skip, RecarenaError) as reason:
             cannot[who.name] = str(reason)
             continue
-        values = settings(who, overrides)
-        row = records.row_name(who.paper, who.who, overrides)
-        for seed in range(1 if who.deterministic else seeds or benchmark.seeds):
-            for question in questions:
+        for question in questions:  # fold by fold: only one question lies on disk at a time
+            for seed in range(1 if who.deterministic else seeds or benchmark.seeds):
                 path = records.path_of(results, benchmark.name, row, question.fold, seed, question.limited)
-                plans.append(Plan(benchmark, question, who, overrides, values, packages, seed, path))
+                plans.append(Plan(benchmark, question, who, changed, values, packages, seed, path))
     return plans, cannot
 
 
@@ -164,23 +168,34 @@ def run(
 
 
 def valid_record(one: Plan) -> Record | None:
-    """Return the record that makes a run needless: same key, judged or refused. A failure is tried again."""
+    """Return the record that makes a run needless: same key, judged by every metric or refused; never a failure."""
     record = _previous(one)
     if record is None or record.key != one.key or record.status not in ("ok", "skipped"):
         return None
-    if record.values is not None and record.values.place == "git":
-        return record if one.path.with_name(record.values.file).exists() else None
+    for ask, result in record.asks.items():
+        if set(one.benchmark.asks[ask].metrics) - set(result.metrics):
+            return None
+    try:
+        records.read_values(record, one.path)
+    except RecarenaError:
+        return None
     return record
 
 
 def _previous(one: Plan) -> Record | None:
-    """Return the record that lies where the run's will lie, whatever it is of."""
-    if not one.path.exists():
+    """Return the record that lies where the run's will lie, whatever it is of; None if it is no record.
+
+    Raises:
+        RecarenaError: it was written by a newer recarena.
+    """
+    if not one.path.is_file():
         return None
     try:
         return records.read(one.path)
+    except records.NewerRecordError:
+        raise
     except RecarenaError:
-        return None  # unreadable: the run replaces it
+        return None  # damaged: the run replaces it
 
 
 @contextmanager
@@ -202,11 +217,10 @@ def _make(
     on_event: Callable[[Plan, Event], None],
 ) -> Record:
     previous = _previous(one)
-    keeper.restore(one.question)
     job = Job(
         implementation=one.implementation,
         python=one.environment.python,
-        question=one.question.folder,
+        question=keeper.stage(one.question),
         asks=one.asks,
         hyperparameters=one.hyperparameters,
         seed=one.seed,
@@ -226,10 +240,22 @@ def _make(
                 asks, values = keeper.judge(one.question, one.asks, folder / "prediction", name, one.path)
             except PredictionError as error:
                 outcome.fail(str(error))
-    record = _record(one, job, outcome, asks, values, previous, commit, dirty)
-    records.write(record, one.path)
-    records.tidy(record, one.path)
+    record = _record(one, job, outcome, asks, values, commit, dirty)
+    if record.status == "ok" or not _is_good(previous, one):
+        records.write(record, one.path)
+        records.tidy(record, one.path)
     return record
+
+
+def _is_good(previous: Record | None, one: Plan) -> bool:
+    """Whether a good record of this code and question would be lost to, say, a time limit or a package of today."""
+    return (
+        previous is not None
+        and previous.status == "ok"
+        and previous.question == one.question.hash
+        and previous.implementation.code == one.implementation.code
+        and previous.implementation.hyperparameters == one.hyperparameters
+    )
 
 
 def _record(
@@ -238,11 +264,11 @@ def _record(
     outcome: Outcome,
     asks: dict[str, AskResult],
     values: Values | None,
-    previous: Record | None,
     commit: str | None,
     dirty: bool,
 ) -> Record:
     who = one.implementation
+    looked = _looked(one, judged=bool(asks))
     return Record(
         key=one.key,
         benchmark=BenchmarkFacts(name=one.benchmark.name, version=one.benchmark.version, fold=one.question.fold),
@@ -275,7 +301,8 @@ def _record(
         cost=_cost(outcome),
         curve=outcome.curve,
         values=values,
-        test_looks=_looks(one, previous, judged=bool(asks)),
+        test_looks=len(looked),
+        looked=looked,
         limited=one.question.limited,
         commit=commit,
         dirty=dirty,
@@ -296,10 +323,22 @@ def _cost(outcome: Outcome) -> Cost:
     )
 
 
-def _looks(one: Plan, previous: Record | None, judged: bool) -> int:
-    """Count the versions (code, settings) of this row whose test numbers have been seen; seeds are not versions."""
-    if previous is None or previous.question != one.question.hash:
-        return int(judged)
-    before = previous.implementation
-    same = before.code == one.implementation.code and before.hyperparameters == one.hyperparameters
-    return previous.test_looks + int(judged and not (same and previous.test_looks > 0))
+def _looked(one: Plan, judged: bool) -> list[str]:
+    """Return the versions (code, settings) of this implementation whose test numbers have been seen on this fold.
+
+    Every row of it counts, whatever its settings, and limited runs count too; seeds are not versions.
+    """
+    looked: set[str] = set()
+    who, fold = one.implementation, one.question.fold
+    board = one.path.parents[1 if one.question.limited is None else 2]
+    for row in (f"{who.paper}.{who.who}", f"{who.paper}.{who.who}+*"):
+        for path in [*board.glob(f"{row}/*seed-*.json"), *board.glob(f"{row}/limited/*seed-*.json")]:
+            try:
+                record = records.read(path)
+            except RecarenaError:
+                continue
+            if record.benchmark.fold == fold:
+                looked.update(record.looked)
+    if judged:
+        looked.add(records.key("", who.code, one.hyperparameters, {}, 0)[:12])
+    return sorted(looked)

@@ -29,6 +29,7 @@ from recarena.arena.discovery import Implementation, code_hash
 from recarena.arena.events import EVENT_BYTES, LAST_LINES, PRINTED_BYTES, Clock, Event, Lines, Outcome
 from recarena.contract import worker
 from recarena.contract.errors import RecarenaError
+from recarena.contract.lifeline import adopt_orphans
 
 LOOK_EVERY_SECONDS = 0.1
 GRACE_SECONDS = 5.0  # between the end of a run's events and its exit
@@ -90,6 +91,8 @@ def play(job: Job, folder: Path, code_cache: Path, on_event: Callable[[Event], N
     outcome = Outcome()
     started = time.perf_counter()
     _write_job(job, folder, code_cache)
+    adopt_orphans()
+    others = set(psutil.Process().children(recursive=True))  # what the runner has besides this run
     events_out, events_in = os.pipe()
     command = [job.python, "-I", worker.__file__, str(folder), str(events_in)]
     child = subprocess.Popen(
@@ -103,18 +106,18 @@ def play(job: Job, folder: Path, code_cache: Path, on_event: Callable[[Event], N
         start_new_session=True,
     )
     os.close(events_in)
-    family: set[psutil.Process] = set()  # every descendant ever seen: one that leaves the session is ended too
     try:
-        _watch(child, events_out, family, job, outcome, on_event, started)
+        _watch(child, events_out, others, job, outcome, on_event, started)
     finally:
         os.close(events_out)
-        _end_tree(child, family)
+        _end_tree(child, others)
+        _sweep(code_cache / job.implementation.code / "numba")
     outcome.wall_seconds = time.perf_counter() - started
     return outcome
 
 
 def _write_job(job: Job, folder: Path, code_cache: Path) -> None:
-    code = _keep_code(job.implementation, code_cache)
+    code = keep_code(job.implementation, code_cache)
     facts = {
         "runner_pid": os.getpid(),
         "code": str(code),
@@ -131,10 +134,16 @@ def _write_job(job: Job, folder: Path, code_cache: Path) -> None:
     (folder / "job.json").write_text(json.dumps(facts), encoding="utf-8")
 
 
-def _keep_code(implementation: Implementation, code_cache: Path) -> Path:
-    """Copy the source to a place named by its content: what runs is what the record's hash says."""
+def keep_code(implementation: Implementation, code_cache: Path) -> Path:
+    """Copy the source to a place named by its content, and return it: what runs is what the record's hash says.
+
+    Raises:
+        RecarenaError: the source is not what it was when the implementation was read.
+    """
     home = code_cache / implementation.code
     target = home / implementation.paper / implementation.path.name
+    for compiled in list(home.rglob("__pycache__")):
+        shutil.rmtree(compiled, ignore_errors=True)  # bytecode is not hashed, and anybody could have written it
     if target.exists() and code_hash(target) == implementation.code:
         return target
     home.parent.mkdir(parents=True, exist_ok=True)
@@ -157,6 +166,13 @@ def _keep_code(implementation: Implementation, code_cache: Path) -> Path:
     return target
 
 
+def _sweep(compiled: Path) -> None:
+    """Leave nothing but numba's own files where a run may write and a later run, of another fold, may read."""
+    for path in list(compiled.rglob("*")):
+        if path.is_symlink() or (path.is_file() and path.suffix not in (".nbi", ".nbc")):
+            path.unlink(missing_ok=True)
+
+
 def _environment(job: Job, folder: Path, code_cache: Path) -> dict[str, str]:
     passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     own = {
@@ -171,15 +187,15 @@ def _environment(job: Job, folder: Path, code_cache: Path) -> dict[str, str]:
 def _watch(
     child: subprocess.Popen[bytes],
     events_out: int,
-    family: set[psutil.Process],
+    others: set[psutil.Process],
     job: Job,
     outcome: Outcome,
     on_event: Callable[[Event], None],
     started: float,
 ) -> None:
-    """Read both pipes until the child has said all, or broken a limit; note every descendant seen."""
+    """Read both pipes until the child has said all, or broken a limit."""
     printed: deque[str] = deque(maxlen=LAST_LINES)
-    clock = Clock(outcome, on_event, started)
+    clock = Clock(outcome, job.asks, on_event, started)
     assert child.stdout is not None and child.stdin is not None  # noqa: S101
     pipes = {events_out: Lines(EVENT_BYTES), child.stdout.fileno(): Lines(PRINTED_BYTES)}
     done_at: float | None = None
@@ -202,7 +218,7 @@ def _watch(
             now = time.perf_counter()
             if now >= next_look or clock.done:
                 next_look = now + LOOK_EVERY_SECONDS
-                used = _tree_memory(child.pid, family, outcome)
+                used = _tree_memory(child.pid, others, outcome)
                 if used > job.memory_limit_bytes:
                     outcome.fail(
                         f"used {used / 2**30:.2f} GiB of memory, the limit is {job.memory_limit_bytes / 2**30:.2f} GiB"
@@ -235,22 +251,33 @@ def _how_it_ended(child: subprocess.Popen[bytes], phase: str) -> str:
     if code is None:
         return f"stopped answering in {phase}"
     if code < 0:
-        name = signal.Signals(-code).name
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
         hint = " (the system may have run out of memory)" if -code == signal.SIGKILL else ""
         return f"was ended by {name} in {phase}{hint}"
     return f"ended with exit code {code} in {phase}, before its answers were in"
 
 
-def _tree_memory(pid: int, family: set[psutil.Process], outcome: Outcome) -> int:
-    """Return the resident bytes of a process and its children now, and raise the outcome's peak."""
-    used = 0
-    with suppress(psutil.Error):
-        family.update(psutil.Process(pid).children(recursive=True))
-        for process in [psutil.Process(pid), *family]:
-            with suppress(psutil.Error):
-                used += process.memory_info().rss
+def _family(others: set[psutil.Process]) -> set[psutil.Process]:
+    """Return all processes of the run: the runner adopts orphans, so even one that cut its ties is among them."""
+    return set(psutil.Process().children(recursive=True)) - others
+
+
+def _tree_memory(pid: int, others: set[psutil.Process], outcome: Outcome) -> int:
+    """Return the bytes that a run's processes hold now, and raise the outcome's peak; shared pages count once."""
+    used, family = 0, _family(others)
+    for process in family:
+        with suppress(psutil.Error):
+            used += process.memory_info().rss if len(family) == 1 else _fair_share(process)
     outcome.peak_memory_bytes = max(outcome.peak_memory_bytes, used, _high_water(pid))
     return used
+
+
+def _fair_share(process: psutil.Process) -> int:
+    """Return a process's proportional set size where the system tells it, else its resident size."""
+    try:
+        return int(process.memory_full_info().pss)
+    except (AttributeError, psutil.AccessDenied):
+        return int(process.memory_info().rss)
 
 
 def _high_water(pid: int) -> int:
@@ -262,15 +289,19 @@ def _high_water(pid: int) -> int:
     return 0
 
 
-def _end_tree(child: subprocess.Popen[bytes], family: set[psutil.Process]) -> None:
-    """End the child, every descendant that was seen, and its session's group."""
-    with suppress(psutil.Error):
-        family.update(psutil.Process(child.pid).children(recursive=True))
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, signal.SIGKILL)
-    for process in family:
-        with suppress(psutil.Error):
-            process.kill()  # psutil checks that the id was not given to another process meanwhile
+def _end_tree(child: subprocess.Popen[bytes], others: set[psutil.Process]) -> None:
+    """End every process of the run; again until none is left, since one may start another meanwhile."""
+    for _ in range(20):
+        family = _family(others)
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+        for process in family:
+            with suppress(psutil.Error):
+                process.kill()  # psutil checks that the id was not given to another process meanwhile
+        child.poll()
+        psutil.wait_procs([process for process in family if process.pid != child.pid], timeout=0.2)
+        if not _family(others) - {process for process in family if process.pid == child.pid}:
+            break
     for pipe in (child.stdin, child.stdout):
         if pipe is not None:
             with suppress(OSError):

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from recarena.contract.arrays import Floats
+from recarena.contract.errors import RecarenaError
 from recarena.contract.metrics import parse
 from recarena.judge import records
 from recarena.judge.claims import Claim, verdict
 from recarena.judge.records import Record
-from recarena.judge.statistics import Estimate, Scores, estimate, ranks
+from recarena.judge.statistics import Estimate, Scores, estimate, ranks, seed_variance
 
 Values = dict[str, np.ndarray[Any, Any]]
 
@@ -30,6 +32,7 @@ class About:
         title: one line.
         describe: one or two sentences: what is seen, what is asked.
         asks: name of the ask -> its metrics, the first one ranks.
+        folds: names of the folds, ("",) where there is one only.
     """
 
     name: str
@@ -37,6 +40,7 @@ class About:
     title: str
     describe: str
     asks: Mapping[str, Sequence[str]]
+    folds: Sequence[str] = ("",)
 
 
 @dataclass(frozen=True)
@@ -111,33 +115,60 @@ class Board:
     not_ranked: Sequence[tuple[str, str]] = field(default_factory=tuple)
 
 
-def make(about: About, judged: Iterable[Judged], code: Mapping[str, str], claims: Iterable[tuple[str, Claim]]) -> Board:
+def make(
+    about: About,
+    judged: Iterable[Judged],
+    code: Mapping[str, str],
+    claims: Iterable[tuple[str, Claim]],
+    unreadable: Mapping[str, str] | None = None,
+) -> Board:
     """Add records up to a board.
 
     Args:
         about: the benchmark.
         judged: its records.
         code: ``paper/who`` -> sha256 of its source now; a record of other code is stale.
-        claims: (paper, claim) about this benchmark.
+        claims: (paper, claim) about this benchmark; those of papers without a row are left out.
+        unreadable: row -> why one of its records cannot be read.
     """
     judged = list(judged)
-    out: dict[str, str] = {}
+    out: dict[str, str] = {row.replace(".", "/", 1): why for row, why in (unreadable or {}).items()}
+    stale: dict[str, str] = {}
     good: dict[str, list[Judged]] = defaultdict(list)
     questions = _questions(about, judged)
     for one in judged:
-        reason = _why_not(about, one, code, questions)
         name = _name(one)
+        reason = _why_not(about, one, code, questions)
         if reason is None:
             good[name].append(one)
+        elif one.record.limited is not None:
+            out.setdefault(f"{name} (limited)", _limited(one))
+        elif reason.startswith("stale"):
+            stale.setdefault(name, reason)
         else:
-            out.setdefault(name if reason != "limited" else f"{name} (limited)", _in_words(one, reason))
-    for name in list(good):
-        missing = sorted(set(questions) - {one.record.benchmark.fold for one in good[name]})
-        if missing or name in out:
-            out.setdefault(name, f"incomplete: no record of {', '.join(missing)}")
-            del good[name]
-    rankings = [_ranking(about, ask, good, sorted(questions), list(claims)) for ask in about.asks]
+            out.setdefault(name, _in_words(one, reason))
+    rows = {name: _complete(about, runs) for name, runs in good.items() if name not in out}
+    for name, runs in rows.items():
+        if not runs:
+            there = {one.record.benchmark.fold for one in good[name]}
+            missing = [fold for fold in about.folds if fold not in there]
+            out[name] = "incomplete: " + (f"no record of {', '.join(missing)}" if missing else "no seed has every fold")
+    for name, reason in stale.items():
+        if not rows.get(name):  # what is left of older code says nothing about a row that is complete
+            out.setdefault(name, reason)
+    kept = {name: runs for name, runs in rows.items() if runs}
+    papers = {name.partition("/")[0] for name in kept}
+    told = [(paper, claim) for paper, claim in claims if paper in papers]
+    rankings = [_ranking(about, ask, kept, told) for ask in about.asks]
     return Board(about, rankings, sorted(out.items()))
+
+
+def _complete(about: About, runs: Sequence[Judged]) -> list[Judged]:
+    """Return the runs of the seeds that have every fold: an interrupted seed would weigh its folds unevenly."""
+    folds: dict[int, set[str]] = defaultdict(set)
+    for one in runs:
+        folds[one.record.seed].add(one.record.benchmark.fold)
+    return [one for one in runs if folds[one.record.seed] >= set(about.folds)]
 
 
 def _name(one: Judged) -> str:
@@ -159,7 +190,7 @@ def _why_not(about: About, one: Judged, code: Mapping[str, str], questions: Mapp
     name = f"{record.implementation.paper}/{record.implementation.who}"
     if record.limited is not None:
         return "limited"
-    if record.benchmark.version != about.version:
+    if record.benchmark.version != about.version or record.benchmark.fold not in about.folds:
         return f"stale: benchmark version {record.benchmark.version}, now {about.version}"
     if name not in code:
         return "stale: its file is gone"
@@ -169,43 +200,52 @@ def _why_not(about: About, one: Judged, code: Mapping[str, str], questions: Mapp
         return record.status
     if record.question != questions[record.benchmark.fold]:
         return "stale: it answered another question than most records"
+    for ask, result in record.asks.items():
+        if set(about.asks.get(ask, ())) - set(result.metrics):
+            return "stale: the benchmark has got another metric since"
     return None
+
+
+def _limited(one: Judged) -> str:
+    how = f"limited to {one.record.limited} queries"
+    return how if one.record.status == "ok" else f"{how}, {one.record.status}: {one.record.reason}"
 
 
 def _in_words(one: Judged, reason: str) -> str:
     record = one.record
-    if reason == "limited":
-        return f"limited to {record.limited} queries"
-    if reason == record.status:
-        fold = f"{record.benchmark.fold}, " if record.benchmark.fold else ""
-        return (
-            f"{reason}: {record.reason} ({fold}seed {record.seed})"
-            if reason != "skipped"
-            else f"skipped: {record.reason}"
-        )
-    return reason
+    if reason == "skipped":
+        return f"skipped: {record.reason}"
+    fold = f"{record.benchmark.fold}, " if record.benchmark.fold else ""
+    return f"{reason}: {record.reason} ({fold}seed {record.seed})"
 
 
 def _ranking(
-    about: About,
-    ask: str,
-    good: Mapping[str, list[Judged]],
-    folds: Sequence[str],
-    claims: Sequence[tuple[str, Claim]],
+    about: About, ask: str, rows_of: Mapping[str, list[Judged]], claims: Sequence[tuple[str, Claim]]
 ) -> Ranking:
     metrics = list(about.asks[ask])
-    asked = {name: runs for name, runs in good.items() if all(ask in one.record.asks for one in runs)}
-    table = {name: {m: _scores(name, ask, m, runs, folds) for m in metrics} for name, runs in asked.items()}
-    estimates = {name: {m: estimate(scores) for m, scores in by.items()} for name, by in table.items()}
+    asked = {name: runs for name, runs in rows_of.items() if all(ask in one.record.asks for one in runs)}
+    table = {m: _with_seed_luck({n: _scores(n, ask, m, runs, about.folds) for n, runs in asked.items()}, asked)
+             for m in metrics}  # fmt: skip
+    estimates = {name: {m: estimate(table[m][name]) for m in metrics} for name in asked}
     names = sorted(asked, key=lambda name: _best_first(metrics[0], estimates[name][metrics[0]].mean, name))
-    places = _places(names, {name: table[name][metrics[0]] for name in names}, asked)
+    places = _places(names, table[metrics[0]], asked)
     rows = [
         _row(name, place, asked[name], estimates[name], ask, metrics[0], claims)
         for name, place in zip(names, places, strict=True)
     ]
     any_runs = next(iter(asked.values()), [])
     queries = {one.record.benchmark.fold: one.record.asks[ask].queries for one in any_runs}
-    return Ranking(ask, metrics, rows, _claims(ask, claims, estimates), sum(queries.values()), len(folds))
+    return Ranking(ask, metrics, rows, _claims(ask, claims, estimates), sum(queries.values()), len(about.folds))
+
+
+def _with_seed_luck(scores: Mapping[str, Scores], runs: Mapping[str, Sequence[Judged]]) -> dict[str, Scores]:
+    """Give a row that ran with one seed, though the seed matters to it, the largest seed variance seen on the board."""
+    seen = max((seed_variance(one) for one in scores.values()), default=0.0)
+    lucky = {name for name, made in runs.items() if not made[0].record.implementation.deterministic}
+    return {
+        name: replace(one, unseen_seed_variance=seen) if name in lucky and one.values[0].shape[0] == 1 else one
+        for name, one in scores.items()
+    }
 
 
 def _places(names: Sequence[str], scores: Mapping[str, Scores], runs: Mapping[str, Sequence[Judged]]) -> list[int]:
@@ -228,13 +268,15 @@ def _scores(name: str, ask: str, metric: str, runs: Sequence[Judged], folds: Seq
     by_fold: dict[str, list[Judged]] = defaultdict(list)
     for one in sorted(runs, key=lambda one: one.record.seed):
         by_fold[one.record.benchmark.fold].append(one)
-    values = [np.stack([_values(one, ask, metric) for one in by_fold[fold]]) for fold in folds]
-    clusters = [_clusters(by_fold[fold][0], ask) for fold in folds]
+    # one run without values makes the row one without values
+    whole = all(one.values is not None for one in runs)
+    values = [np.stack([_values(one, ask, metric, whole) for one in by_fold[fold]]) for fold in folds]
+    clusters = [_clusters(by_fold[fold][0], ask) if whole else None for fold in folds]
     return Scores(name=name, metric=metric, values=values, clusters=clusters)
 
 
-def _values(one: Judged, ask: str, metric: str) -> Floats:
-    if one.values is None:
+def _values(one: Judged, ask: str, metric: str, whole: bool) -> Floats:
+    if one.values is None or not whole:
         # too large for git: one number stands for all queries, so the row shows no interval and ties with all
         result = one.record.asks[ask].metrics[metric]
         return np.array([result**2 if metric == "rmse" else result])
@@ -296,10 +338,23 @@ def _claims(
     return shown
 
 
-def load(results: Path, benchmark: str) -> list[Judged]:
-    """Read the records of a benchmark with the values per query that lie beside them."""
-    judged = []
-    for path, record in records.read_all(results, benchmark):
-        folder = path.parent if record.limited is None else path.parent.parent
-        judged.append(Judged(folder.name, record, records.read_values(record, path)))
-    return judged
+def load(results: Path, benchmark: str) -> tuple[list[Judged], dict[str, str]]:
+    """Read the records of a benchmark with the values per query that lie beside them.
+
+    Returns:
+        The records, and row -> why for those that cannot be read or do not lie where their facts say: one bad file
+        takes its own row off a board, and nobody else's.
+    """
+    judged: list[Judged] = []
+    unreadable: dict[str, str] = {}
+    for path in records.paths(results, benchmark):
+        row = path.relative_to(results / benchmark).parts[0]
+        try:
+            record = records.read(path)
+            place = records.path_of(results, benchmark, row, record.benchmark.fold, record.seed, record.limited)
+            if path != place or not row.startswith(f"{record.implementation.paper}.{record.implementation.who}"):
+                raise RecarenaError(f"{path}: its facts say that it lies elsewhere; delete it and run again")
+            judged.append(Judged(row, record, records.read_values(record, path)))
+        except RecarenaError as error:
+            unreadable.setdefault(row, f"unreadable: {str(error).removeprefix(str(results) + os.sep)}")
+    return judged, unreadable

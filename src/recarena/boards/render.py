@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,17 +30,20 @@ def markdown(board: Board) -> str:
     for ranking in board.rankings:
         parts += _ranking(ranking, several=len(board.rankings) > 1)
     if board.not_ranked:
-        listed = ", ".join(f"`{name.replace('/', ' / ')}` (*{reason}*)" for name, reason in board.not_ranked)
-        parts.append(f"Not ranked: {listed}.")
-    parts.append("How to read this: docs/reading-a-board.md · how to enter: CONTRIBUTING.md")
+        listed = "\n".join(f"- {_safe(name)}: *{_safe(reason)}*" for name, reason in board.not_ranked)
+        parts.append(f"**Not ranked**\n\n{listed}")
+    parts.append(
+        "[How to read this](../../docs/reading-a-board.md) · [how to enter](../../CONTRIBUTING.md) · "
+        "[all boards](../README.md)"
+    )
     return "\n\n".join(parts) + "\n"
 
 
-def standings(ranking: Ranking) -> tuple[pd.DataFrame, list[str]]:
-    """Return the table that ranks, as text, with each column's alignment."""
+def standings(ranking: Ranking, columns: int = COLUMNS) -> tuple[pd.DataFrame, list[str]]:
+    """Return the table that ranks, as text, with each column's alignment; fewer metrics where it would be too wide."""
     for shown in range(len(ranking.metrics), 0, -1):
         frame, alignment = _standings(ranking, ranking.metrics[:shown])
-        if shown == 1 or _table(frame, alignment).index("\n") <= COLUMNS:
+        if shown == 1 or _table(frame, alignment).index("\n") <= columns:
             break
     return frame, alignment
 
@@ -48,7 +52,7 @@ def _standings(ranking: Ranking, shown: Sequence[str]) -> tuple[pd.DataFrame, li
     lines: list[tuple[float, int, dict[str, str]]] = []
     for row in ranking.rows:
         first = row.metrics[shown[0]]
-        cells = {"rank": str(row.rank), "implementation": row.name.replace("/", " / "), "by": _by(row)}
+        cells = {"rank": str(row.rank), "implementation": _safe(row.name), "by": _safe(_by(row))}
         cells[_head(shown[0])] = _number(first.mean)
         cells["± 95%"] = _spread(first.half_width)
         cells |= {_head(metric): _number(row.metrics[metric].mean) for metric in shown[1:]}
@@ -56,7 +60,7 @@ def _standings(ranking: Ranking, shown: Sequence[str]) -> tuple[pd.DataFrame, li
         lines.append((first.mean, 1, cells))
     for _, claim, _, _ in ranking.claims:
         if claim.metric == shown[0]:
-            cells = {"rank": "–", "implementation": f"*{claim.model}*", "by": "claim"}
+            cells = {"rank": "–", "implementation": f"*{_safe(claim.model)}*", "by": "claim"}
             lines.append((claim.value, 0, cells | {_head(shown[0]): f"*{_number(claim.value)}*"}))
     sign = -1 if parse(shown[0]).higher_is_better else 1
     lines.sort(key=lambda line: (sign * line[0], -line[1], line[2]["implementation"]))
@@ -75,7 +79,7 @@ def costs(ranking: Ranking) -> tuple[pd.DataFrame, list[str]]:
     """Return what every row cost and where it comes from."""
     rows = [
         {
-            "implementation": row.name.replace("/", " / "),
+            "implementation": _safe(row.name),
             "fit": _seconds(row.fit_seconds),
             "ask": _seconds(row.answer_seconds),
             "memory": _bytes(row.peak_memory_bytes),
@@ -98,7 +102,7 @@ def claims(ranking: Ranking) -> tuple[pd.DataFrame, list[str]]:
     """Return every published number about this ask, ours beside it, and the verdict."""
     rows = [
         {
-            "claim": claim.model,
+            "claim": _safe(claim.model),
             "metric": parse(claim.metric).label,
             "published": _number(claim.value),
             "ours": _number(ours) if ours is not None else "",
@@ -144,7 +148,7 @@ def overview(boards: Sequence[Board]) -> str:
             rows.append(
                 {
                     "benchmark": board.about.name,
-                    "first": ", ".join(row.name.replace("/", " / ") for row in leaders),
+                    "first": ", ".join(_safe(row.name) for row in leaders),
                     "metric": _head(first),
                     "score": _number(leaders[0].metrics[first].mean),
                     "± 95%": _spread(leaders[0].metrics[first].half_width),
@@ -152,7 +156,9 @@ def overview(boards: Sequence[Board]) -> str:
                     "claims met": f"{met} of {len(judged)}" if judged else "",
                 }
             )
-    table = _table(pd.DataFrame(rows), ["left", "left", "left", "right", "right", "right", "left"])
+    columns = ["benchmark", "first", "metric", "score", "± 95%", "rows", "claims met"]
+    frame = pd.DataFrame(rows, columns=columns)
+    table = _table(frame, ["left", "left", "left", "right", "right", "right", "left"])
     return (
         "\n\n".join(
             [
@@ -162,7 +168,7 @@ def overview(boards: Sequence[Board]) -> str:
                 "Boards: " + " · ".join(f"[{b.about.name}]({b.about.name}/README.md)" for b in boards),
                 'Implementations named together under "first" cannot be told apart. "claims met" counts the claims of '
                 "the same protocol that are reproduced or exceeded; each board lists the others with the reason.",
-                "How to read a board: docs/reading-a-board.md",
+                "[How to read a board](../docs/reading-a-board.md)",
             ]
         )
         + "\n"
@@ -188,7 +194,7 @@ def _ranking(ranking: Ranking, several: bool) -> list[str]:
     else:
         parts.append(LOOKS)
     departures = [
-        f"- {row.name.replace('/', ' / ')}: {'; '.join(row.record.implementation.departs)}"
+        f"- {_safe(row.name)}: {_safe('; '.join(row.record.implementation.departs))}"
         for row in ranking.rows
         if row.record.implementation.departs
     ]
@@ -220,7 +226,7 @@ def _notes(ranking: Ranking) -> tuple[list[int], list[str]]:
         why = "" if claim.comparable else f" Not comparable: {claim.why_not}."
         settings = f" Settings: {claim.settings.rstrip('.')}." if claim.settings else ""
         source = f" Source: {claim.source.rstrip('.')} ({claim.confidence})."
-        text = f"{claim.model}: {claim.protocol.rstrip('.')}.{settings}{why}{source}"
+        text = f"{_safe(claim.model)}: {claim.protocol.rstrip('.')}.{settings}{why}{source}"
         if text not in notes:
             notes.append(text)
         numbers.append(notes.index(text) + 1)
@@ -281,6 +287,11 @@ def _claim_json(paper: str, claim: Claim, words: str) -> dict[str, Any]:
             "confidence": claim.confidence,
         },
     }
+
+
+def _safe(text: str) -> str:
+    """Return a contender's words so that they stay words: one line, and nothing that markdown would obey."""
+    return re.sub(r"([\\|*`<\[\]])", r"\\\1", " ".join(text.split()))[:300]
 
 
 def _finite(number: float) -> float | None:

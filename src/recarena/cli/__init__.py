@@ -17,9 +17,9 @@ def main() -> None:
     except RecarenaError as error:
         fail(str(error))
         sys.exit(2)
-    except KeyboardInterrupt:
-        fail("stopped; every finished run has its record, and the next `recarena run` goes on from there")
-        sys.exit(130)
+    except OSError as error:
+        fail(f"the system refused: {error}")
+        sys.exit(2)
 
 
 __all__ = ["main"]

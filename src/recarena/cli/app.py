@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 from pathlib import Path
 from typing import Annotated
@@ -14,10 +15,11 @@ from recarena.cli.doctor import examine
 from recarena.cli.newcomer import write_template
 from recarena.cli.project import Project
 from recarena.cli.runs import Options, run_benchmarks
-from recarena.cli.show import console, fail, note
+from recarena.cli.show import console, fail, note, short
 
 app = typer.Typer(
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -39,6 +41,21 @@ Results = Annotated[
     Path | None,
     typer.Option("--results", help="Folder of records and boards, in place of results/ (RECARENA_RESULTS)."),
 ]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(importlib.metadata.version("recarena"))
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -64,7 +81,7 @@ def run(
     """Run implementations on benchmarks, write records and boards, print the boards.
 
     What has a valid record (same question, code, settings, packages, seed) is not run again; a failed run is.
-    Nothing is lost when you stop it: the next call goes on from there.
+    Nothing is lost when you stop it: the next call goes on from there. Ends with 1 if a run failed.
     """
     options = Options(
         benchmarks=benchmark or [],
@@ -78,11 +95,18 @@ def run(
         memory_limit_bytes=None if memory_limit is None else int(memory_limit * 2**30),
     )
     project = Project(results)
-    played = run_benchmarks(project, options)
+    project.check_results()
+    try:
+        played, failed = run_benchmarks(project, options)
+    except KeyboardInterrupt:
+        fail("stopped; every finished run has its record, and the same command goes on from there")
+        raise typer.Exit(130) from None
     write_boards(project, played)
     for one in played:
         print_board(project, one)
-    note(f"boards and records: {_short(project.results)}")
+    note(f"boards and records: {short(project.results)}")
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -124,7 +148,7 @@ def check(
     implementation: Annotated[list[str] | None, typer.Argument(help="PAPER/WHO; all by default.")] = None,
 ) -> None:
     """Conformance: play every implementation on tiny boards, in seconds, and say in plain words what is wrong."""
-    failed = verdicts(conform(Project(), implementation or []))
+    failed = verdicts(conform(Project(), implementation or [], note))
     raise typer.Exit(1 if failed else 0)
 
 
@@ -178,10 +202,3 @@ def _overrides(settings: list[str]) -> dict[str, str]:
             raise typer.BadParameter(f"--set {text}: expected NAME=VALUE, such as --set n_factors=64")
         overrides[name.strip()] = value.strip()
     return overrides
-
-
-def _short(path: Path) -> str:
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from recarena.boards.render import claims, costs, markdown, overview, ranking_table, standings
+from recarena.boards.render import claims, costs, overview, ranking_table, standings
+from recarena.boards.render import markdown as page
 from recarena.cli.project import Project
-from recarena.cli.show import console, note, table
+from recarena.cli.show import console, note, short, table
 from recarena.data.recipes import Benchmark
 from recarena.judge.records import replace
 
@@ -20,7 +21,7 @@ def pages(project: Project, benchmarks: Sequence[Benchmark] | None = None) -> di
     recorded = project.recorded()
     boards = {one.name: project.board(one) for one in recorded}
     wanted = [one.name for one in benchmarks] if benchmarks is not None else list(boards)
-    written = {project.results / name / "README.md": markdown(boards[name]) for name in wanted if name in boards}
+    written = {project.results / name / "README.md": page(boards[name]) for name in wanted if name in boards}
     if boards:
         written[project.results / "README.md"] = overview(list(boards.values()))
     front = project.root / "README.md"
@@ -54,28 +55,29 @@ def check_boards(project: Project) -> list[str]:
 
 
 def print_board(project: Project, benchmark: Benchmark, markdown: bool = False) -> None:
-    """Print a board: rich tables on a terminal, its markdown elsewhere."""
+    """Print a board: its tables, or the whole page as markdown."""
     made = project.board(benchmark)
-    if markdown or not console.is_terminal:
-        from recarena.boards.render import markdown as page  # noqa: PLC0415
-
+    if markdown:
         console.out(page(made), highlight=False)
         return
     for ranking in made.rankings:
         name = f" · {ranking.ask}" if len(made.rankings) > 1 else ""
         title = f"{made.about.name}{name} · {made.about.title}"
         if not ranking.rows:
-            console.print(f"[bold]{title}[/]: no record yet")
+            console.print(f"[bold]{title}[/]: no row yet")
             continue
-        frame, alignment = standings(ranking)
+        frame, alignment = standings(ranking, console.width)
         bold = {c: _best(frame[c], "↑" in c) for c in frame.columns if c.endswith(("↑", "↓"))}
         table(frame, alignment, title, bold)
         table(*costs(ranking))
         if ranking.claims:
             table(*claims(ranking))
-        console.print()
     for name, reason in made.not_ranked:
         note(f"not ranked: {name}: {reason}")
+    written = project.results / benchmark.name / "README.md"
+    if written.exists():
+        note(f"notes, departures and how to read it: {short(written)}")
+    console.print()
 
 
 def _best(cells: Sequence[str], higher: bool) -> int:

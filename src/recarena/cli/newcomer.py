@@ -17,10 +17,12 @@ import numpy as np
 from recarena import Floats, Ints, RankQueries, RateQueries, Run, Train, implementation, top_k
 
 
-# `departs` names every departure from the paper; write deterministic=True if the seed changes nothing
-@implementation(author="{who}", departs=("not the paper yet",), deterministic=True)
+# `departs` names every departure from the paper; add deterministic=True if the seed changes nothing (check tries it)
+@implementation(author="{who}", departs=("not the paper yet",))
 @dataclass
 class {name}:
+    """Say what it predicts, and from what."""
+
     # hyper-parameters: annotated fields with literal defaults (the paper's); `--set smoothing=2` overrides one
     smoothing: float = 1.0
 
@@ -30,7 +32,8 @@ class {name}:
         self.count = np.bincount(rows.item, minlength=rows.n_items) + self.smoothing  # (n_items,)
         self.mean = float(rows.value.mean()) if rows.value is not None else 0.0
         # everything random comes from run.rng or run.seed; show where you are with
-        # run.progress(done, total) and run.log(epoch=1, rmse=0.9); choose epochs on train.validation[...].score(...)
+        # run.progress(done, total) and run.log(epoch=1, rmse=0.9); choose epochs on train.validation[...].score(...);
+        # numba loops want @njit(cache=True), or every run compiles them again
 
     # keep the asks that the paper answers, delete the other
     def rate(self, queries: RateQueries) -> Floats:
@@ -41,6 +44,12 @@ class {name}:
         """Return (q, k) items, best first; top_k leaves out what may not be listed. queries.user may be None."""
         return top_k(self.count, queries)
 '''
+
+README = """\
+# {paper}
+
+What the paper says (equations with their numbers), what the authors' code does, where they differ, and which we follow.
+"""
 
 PAPER = """\
 title = "{paper}: the paper's title"
@@ -82,6 +91,8 @@ def write_template(root: Path, paper: str, who: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "paper.toml").exists():
         (folder / "paper.toml").write_text(PAPER.format(paper=paper, who=who), encoding="utf-8")
+    if not (folder / "README.md").exists():
+        (folder / "README.md").write_text(README.format(paper=paper), encoding="utf-8")
     name = "".join(part.capitalize() for part in f"{paper}_{who}".split("_"))
     path.write_text(TEMPLATE.format(title=paper, who=who, name=name), encoding="utf-8")
     return path.relative_to(root)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import tempfile
 from pathlib import Path
 
 from recarena.arena.discovery import Found, find
@@ -50,7 +51,19 @@ class Project:
     def claims(self, benchmark: str) -> list[tuple[str, Claim]]:
         """Return (paper, claim) for every claim about a benchmark."""
         folders = sorted(p.parent for p in (self.root / "reproductions").glob("*/paper.toml"))
-        return [(f.name, claim) for f in folders for claim in load_paper(f).claims if claim.benchmark == benchmark]
+        known = benchmark_names(self.root)
+        claims = [(folder.name, claim) for folder in folders for claim in load_paper(folder).claims]
+        for paper, claim in claims:
+            where = f'{paper}/paper.toml: a claim about benchmark "{claim.benchmark}"'
+            if claim.benchmark not in known:
+                raise RecarenaError(f"{where}, which is not there{did_you_mean(claim.benchmark, known)}")
+            asks = load_benchmark(self.root, claim.benchmark).asks
+            if claim.ask not in asks:
+                raise RecarenaError(f'{where} has ask "{claim.ask}", which is not there{did_you_mean(claim.ask, asks)}')
+            if claim.metric not in asks[claim.ask].metrics:
+                metrics = asks[claim.ask].metrics
+                raise RecarenaError(f'{where} has metric "{claim.metric}"{did_you_mean(claim.metric, metrics)}')
+        return [(paper, claim) for paper, claim in claims if claim.benchmark == benchmark]
 
     def board(self, benchmark: Benchmark) -> Board:
         """Return a board made from the records there are."""
@@ -60,9 +73,22 @@ class Project:
             title=benchmark.title,
             describe=benchmark.describe,
             asks={name: ask.metrics for name, ask in benchmark.asks.items()},
+            folds=benchmark.folds,
         )
         code = {one.name: one.code for one in self.found.implementations}
-        return make(about, load(self.results, benchmark.name), code, self.claims(benchmark.name))
+        judged, unreadable = load(self.results, benchmark.name)
+        return make(about, judged, code, self.claims(benchmark.name), unreadable)
+
+    def check_results(self) -> None:
+        """Raise before hours of work if the results cannot be written."""
+        try:
+            self.results.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.results):
+                pass
+        except OSError as error:
+            raise RecarenaError(
+                f"cannot write to {self.results}: {error.strerror or error}; give --results another folder"
+            ) from error
 
     def recorded(self) -> list[Benchmark]:
         """Return the benchmarks that have a folder of records."""

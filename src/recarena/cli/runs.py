@@ -37,8 +37,8 @@ class Options:
     memory_limit_bytes: int | None = None
 
 
-def run_benchmarks(project: Project, options: Options) -> list[Benchmark]:
-    """Run everything chosen; return the benchmarks that could be prepared.
+def run_benchmarks(project: Project, options: Options) -> tuple[list[Benchmark], int]:
+    """Run everything chosen; return the benchmarks that could be prepared, and how many runs failed.
 
     A benchmark that was named and cannot run is an error; one that was not named is left out with its reason.
     """
@@ -58,6 +58,7 @@ def run_benchmarks(project: Project, options: Options) -> list[Benchmark]:
     commit, dirty = commit_and_dirty(project.root)
     played: list[Benchmark] = []
     counts: Counter[str] = Counter()
+    left_out = 0
     with Keeper(project.root, project.cache) as keeper:
         for benchmark in chosen:
             try:
@@ -73,23 +74,29 @@ def run_benchmarks(project: Project, options: Options) -> list[Benchmark]:
                 implementations,
                 project.results,
                 project.cache,
+                lent,
                 options.seeds,
                 options.overrides,
                 note,
             )
             for name, reason in cannot.items():
+                left_out += 1
                 note(f"{benchmark.name}: {name} cannot run here: {reason}")
             for reason, rows in questions[0].dropped.items():
                 if rows:
                     note(f"{benchmark.name}: {rows:,} rows left out: {reason}")
             counts.update(_run_one(benchmark, plans, keeper, lent, commit, dirty))
             played.append(benchmark)
-    if not counts and options.implementations:
-        kinds = ", ".join(sorted({kind for one in implementations for kind in one.kinds}))
-        raise RecarenaError(f"nothing to run: {' '.join(options.implementations)} answers {kinds} asks only")
+    if not counts and options.implementations and not left_out:
+        kinds = {kind for one in implementations for kind in one.kinds}
+        fitting = [b.name for b in project.benchmarks([]) if kinds & {ask.kind for ask in b.asks.values()}]
+        raise RecarenaError(
+            f"nothing to run: {' '.join(options.implementations)} answers {', '.join(sorted(kinds))} asks only; "
+            f"benchmarks with such: {', '.join(fitting)}"
+        )
     summary = ", ".join(f"{n} {what}" for what, n in sorted(counts.items()))
-    console.print(f"[bold]{summary or 'nothing to run'}[/]")
-    return played
+    console.print(f"[bold]{summary or 'nothing was run'}[/]")
+    return played, counts["failed"] + counts["timeout"] + (left_out if options.implementations else 0)
 
 
 def _run_one(
@@ -99,7 +106,8 @@ def _run_one(
     todo = sum(valid_record(one) is None for one in plans)
     known = len(plans) - todo
     console.print(
-        f"[bold]{benchmark.name}[/] · {escape(benchmark.title)} · {todo} runs" + (f", {known} known" if known else ""),
+        f"[bold]{benchmark.name}[/] · {escape(benchmark.title)} · {todo} {_runs(todo)}"
+        + (f", {known} known" if known else ""),
         soft_wrap=True,
     )
     # lines on a pipe or in a log, a moving bar on a terminal
@@ -115,6 +123,7 @@ def _run_one(
     ) as bars:
         whole = bars.add_task(benchmark.name, total=todo, doing=f"0 of {todo}")
         current = bars.add_task("", total=1, doing="", visible=False)
+        shown: set[str] = set()  # failures whose lines have been printed
 
         def on_event(one: Plan, event: dict[str, Any]) -> None:
             kind = event["event"]
@@ -125,8 +134,8 @@ def _run_one(
             elif kind == "progress":
                 bars.update(current, completed=event["done"], total=max(1, event["total"]))
             elif kind == "log":
-                shown = "  ".join(f"{name} {value:.4g}" for name, value in list(event["values"].items())[:3])
-                bars.update(current, doing=shown)
+                curve = "  ".join(f"{name} {value:.4g}" for name, value in list(event["values"].items())[:3])
+                bars.update(current, doing=escape(curve))
 
         for done in run(plans, keeper, lent, commit, dirty, on_event):
             counts["known" if done.reused else done.record.status] += 1
@@ -134,8 +143,12 @@ def _run_one(
             if not done.reused:
                 made = sum(counts.values()) - counts["known"]
                 bars.update(whole, completed=made, doing=f"{made} of {todo}")
-                console.print(_line(done), soft_wrap=True)
+                console.print(_line(done, shown), soft_wrap=True)
     return counts
+
+
+def _runs(count: int) -> str:
+    return "run" if count == 1 else "runs"
 
 
 def _label(one: Plan) -> str:
@@ -143,12 +156,14 @@ def _label(one: Plan) -> str:
     return f"{one.benchmark.name}  {fold}seed {one.seed}  {one.implementation.name}"
 
 
-def _line(done: Done) -> str:
+def _line(done: Done, shown: set[str]) -> str:
     record = done.record
     label = f"  {escape(_label(done.plan)):<48}"
     if record.status != "ok":
         colour = "yellow" if record.status == "skipped" else "red"
-        lines = "".join(f"\n      {escape(line)}" for line in record.last_lines[-6:])
+        told = f"{done.plan.implementation.name} {record.reason}"
+        lines = "" if told in shown else "".join(f"\n      {escape(line)}" for line in record.last_lines[-6:])
+        shown.add(told)  # every fold and seed would say the same
         return f"{label} [{colour}]{record.status}: {escape(record.reason or '')}[/]{lines}"
     firsts = []
     for name, result in record.asks.items():
@@ -156,4 +171,5 @@ def _line(done: Done) -> str:
         firsts.append(f"{parse(metric).label} {result.metrics[metric]:.4f}")
     fit = record.cost.fit_seconds if record.cost else 0.0
     asked = sum(record.cost.answer_seconds.values()) if record.cost else 0.0
-    return f"{label} {'  '.join(firsts)}  fit {fit:.2f} s  ask {asked:.2f} s"
+    some = f"  (on {record.limited} queries only)" if record.limited is not None else ""
+    return f"{label} {'  '.join(firsts)}  fit {fit:.2f} s  ask {asked:.2f} s{some}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pandas as pd
 from rich.console import Console
@@ -26,6 +27,14 @@ def note(message: str) -> None:
     errors.print(f"[dim]{escape(message)}[/]", soft_wrap=True)
 
 
+def short(path: Path) -> str:
+    """Return a path as seen from the current folder, where it lies below it."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
 def table(frame: pd.DataFrame, alignment: list[str], title: str = "", bold: dict[str, int] | None = None) -> None:
     """Print a table.
 
@@ -39,7 +48,15 @@ def table(frame: pd.DataFrame, alignment: list[str], title: str = "", bold: dict
     for column, side in zip(frame.columns, alignment, strict=True):
         longest = max((len(str(cell)) for cell in frame[column]), default=0)
         justify = "right" if side == "right" else "left"
-        drawn.add_column(str(column), justify=justify, no_wrap=longest <= WIDE, overflow="fold")  # type: ignore[arg-type]
+        # names may be cut with an ellipsis on a narrow terminal, numbers never
+        widest = max(longest, len(str(column)))
+        drawn.add_column(
+            str(column),
+            justify=justify,  # type: ignore[arg-type]
+            no_wrap=longest <= WIDE,
+            overflow="ellipsis" if longest <= WIDE else "fold",
+            min_width=widest if side == "right" else None,
+        )
     for number, row in enumerate(frame.itertuples(index=False)):
         cells = []
         for column, value in zip(frame.columns, row, strict=True):

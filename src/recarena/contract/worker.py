@@ -61,7 +61,7 @@ def _play(job: dict[str, Any], run_folder: Path, events: IO[str], send: Any) -> 
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(job["seed"])
         sys.modules["torch"].set_num_threads(job["threads"])
-    contender = getattr(module, job["class"])(**job["hyperparameters"])
+    contender = getattr(module, job["class"])(**{name: _tuples(v) for name, v in job["hyperparameters"].items()})
     question = read_question(Path(job["question"]))
     run = Run(job["seed"], job["device"], job["threads"], Path(job["scratch"]))
     run._events = events
@@ -72,7 +72,10 @@ def _play(job: dict[str, Any], run_folder: Path, events: IO[str], send: Any) -> 
     for name in job["asks"]:
         queries = question.asks[name]
         send("phase", name=f"ask:{name}")
-        answer = contender.rate(queries) if isinstance(queries, RateQueries) else contender.rank(queries)
+        method = "rate" if isinstance(queries, RateQueries) else "rank"
+        answer = getattr(contender, method)(queries)
+        if answer is None:
+            raise TypeError(f"{method} returned None; did you forget its return?")
         send("phase", name="save")
         np.save(run_folder / "prediction" / f"{name}.npy", _plain(answer), allow_pickle=False)
     send("result", parameters=_count_parameters(contender), gpu_bytes=_gpu_peak())
@@ -101,6 +104,11 @@ def _load(path: Path, name: str) -> ModuleType:
     sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+def _tuples(value: Any) -> Any:
+    """JSON has no tuples; a setting that was one is one again."""
+    return tuple(_tuples(one) for one in value) if isinstance(value, list) else value
 
 
 def _plain(answer: Any) -> Any:

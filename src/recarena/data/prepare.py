@@ -1,7 +1,8 @@
 """From raw rows to a question and its answers: the only place where both exist. Parent process only.
 
 A question must not depend on what is held out (law 1). So users and items are numbered by a shuffle that is seeded by
-the benchmark's name and version and by nothing else, and the splits hold out rows by their place, never by their item.
+the benchmark's name and version and the fold's name, and by nothing else, and the splits hold out rows by their place,
+never by their item. Folds have numbers of their own because one fold's training rows are another's answers.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def prepare(benchmark: Benchmark, raw: Raw) -> list[Prepared]:
         raw: the dataset's rows, unfiltered, in the file's order.
 
     Returns:
-        One entry per fold. Users and items have the same numbers in every fold.
+        One entry per fold, each with numbers of its own.
 
     Raises:
         DataError: the rows lack what the benchmark needs, or a split or filter leaves nothing to ask.
@@ -123,9 +124,10 @@ def prepare(benchmark: Benchmark, raw: Raw) -> list[Prepared]:
     return [_Assembly(benchmark, raw, split).prepared(filtered) for split in splits]
 
 
-def numbering_rng(benchmark: Benchmark, of: str) -> np.random.Generator:
-    """Return the generator that shuffles "users", "items" or "queries": seeded by the benchmark's name and version."""
-    digest = hashlib.sha256(f"recarena numbering\0{benchmark.name}\0{benchmark.version}\0{of}".encode()).digest()
+def numbering_rng(benchmark: Benchmark, fold: str, of: str) -> np.random.Generator:
+    """Return the generator that shuffles "users", "items" or "queries" of a fold; its seed is in these names alone."""
+    names = "\0".join(["recarena numbering", benchmark.name, str(benchmark.version), fold, of])
+    digest = hashlib.sha256(names.encode()).digest()
     return np.random.default_rng(np.frombuffer(digest, dtype=np.uint32))
 
 
@@ -146,12 +148,12 @@ class _Assembly:
         user_ids, user = np.unique(raw.user, return_inverse=True)
         item_ids, item = np.unique(raw.item, return_inverse=True)
         in_train = split.train if not known else np.arange(len(raw))
-        self.user, users = _numbers(user, in_train, len(user_ids), numbering_rng(benchmark, "users"))
-        self.item, items = _numbers(item, in_train, len(item_ids), numbering_rng(benchmark, "items"))
+        self.user, users = _numbers(user, in_train, len(user_ids), numbering_rng(benchmark, split.name, "users"))
+        self.item, items = _numbers(item, in_train, len(item_ids), numbering_rng(benchmark, split.name, "items"))
         if not known:  # a stream of its own, so that the order of the queries says nothing about the numbers
             outside = np.setdiff1d(np.arange(len(user_ids)), users)
             place = np.empty(len(user_ids), dtype=np.int64)
-            place[outside] = numbering_rng(benchmark, "queries").permutation(len(outside))
+            place[outside] = numbering_rng(benchmark, split.name, "queries").permutation(len(outside))
             self.user = np.where(self.user >= 0, self.user, place[user])
         self.catalogue = Catalogue(user_ids[users], item_ids[items], raw.titles)
         self.key = raw.places() if benchmark.order == "time" else self.item

@@ -279,6 +279,17 @@ class Benchmark(_Strict):
     memory_limit_bytes: Annotated[int, Field(ge=1)]
 
     @property
+    def folds(self) -> tuple[str, ...]:
+        """Names of the folds, ("",) where there is one only."""
+        match self.split:
+            case OfficialFolds(n_folds=n):
+                return tuple(f"u{k}" for k in range(1, n + 1))
+            case KFold(folds=folds):
+                return tuple(f"fold-{k}" for k in folds)
+            case _:
+                return ("",)
+
+    @property
     def needs(self) -> frozenset[Gives]:
         """What the dataset's source must give besides ids and values."""
         needs: set[Gives] = set()

@@ -23,8 +23,8 @@ class Claim(BaseModel):
     benchmark: str
     ask: str
     metric: str
-    value: float
-    tolerance: float = Field(ge=0)
+    value: float = Field(allow_inf_nan=False)
+    tolerance: float = Field(ge=0, allow_inf_nan=False)
     model: str
     settings: str = ""
     protocol: str
@@ -67,7 +67,7 @@ def load_paper(folder: Path) -> Paper:
         return Paper.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise DataError(f"{where}: missing; every folder under reproductions/ says which paper it is") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{where}: not valid TOML: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]

@@ -21,6 +21,7 @@ from recarena.contract.metrics import listed_in
 from recarena.contract.queries import Queries, RankQueries, RateQueries
 
 HEADER_BYTES = 4096  # an honest header of one or two dimensions takes 128
+LARGEST_RATING = 1e6  # beyond it, squares no longer fit the float32 that values are kept in
 RULE = "every row must hold k distinct unseen items (recarena.top_k does)"
 
 Anything = np.ndarray[Any, np.dtype[Any]]
@@ -165,6 +166,12 @@ def _check_ratings(place: str, prediction: Anything) -> Floats:
         raise PredictionError(
             f"{place}: {np.count_nonzero(bad)} of {len(rating)} ratings are not finite, the first at query {first} "
             f"({rating[first]}), expected finite numbers; did training diverge?"
+        )
+    if len(rating) and np.abs(rating).max() > LARGEST_RATING:
+        first = int(np.abs(rating).argmax())
+        raise PredictionError(
+            f"{place}: query {first} is rated {rating[first]:g}, expected numbers on the scale of the training ratings "
+            f"(at most {LARGEST_RATING:g} in size); did training diverge?"
         )
     return rating
 

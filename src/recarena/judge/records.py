@@ -13,7 +13,8 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +24,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from recarena.contract.errors import RecarenaError
 
 GIT_BYTES = 1_000_000
+FORMAT = 1
+NAME_LETTERS = 100  # of a row's folder; a longer name ends in a hash
 Status = Literal["ok", "failed", "timeout", "skipped"]
+
+
+class NewerRecordError(RecarenaError):
+    """A record was written by a newer recarena: it must not be overwritten by an older one."""
 
 
 class _Strict(BaseModel):
@@ -100,6 +107,7 @@ class Record(_Strict):
     curve: list[dict[str, float]] = Field(description="what the implementation logged; never a board's number")
     values: Values | None
     test_looks: int = Field(description="how many versions of this implementation have been judged on this question")
+    looked: list[str] = Field(description="those versions: hashes of code and settings")
     limited: int | None = Field(description="queries per ask under --limit; such a run is never ranked")
     commit: str | None = Field(description="of the project when the run began; null outside a git checkout")
     dirty: bool = Field(description="files other than results/ differed from that commit")
@@ -115,7 +123,10 @@ def key(question: str, code: str, hyperparameters: Mapping[str, Any], environmen
 def row_name(paper: str, who: str, overrides: Mapping[str, Any]) -> str:
     """Return the folder of a row: ``mf.sgd``, or ``mf.sgd+n_factors=64`` under ``--set``."""
     changed = "".join(f"+{name}={value}" for name, value in sorted(overrides.items()))
-    return f"{paper}.{who}" + re.sub(r"[^A-Za-z0-9_.+=-]", "_", changed)
+    name = f"{paper}.{who}" + re.sub(r"[^A-Za-z0-9_.+=-]", "_", changed)
+    if len(name) > NAME_LETTERS:
+        name = name[: NAME_LETTERS - 13] + "-" + hashlib.sha256(name.encode()).hexdigest()[:12]
+    return name
 
 
 def path_of(results: Path, benchmark: str, row: str, fold: str, seed: int, limited: int | None = None) -> Path:
@@ -137,10 +148,17 @@ def read(path: Path) -> Record:
 
     Raises:
         RecarenaError: the file is not a record.
+        NewerRecordError: a newer recarena wrote it.
     """
     try:
-        return Record.model_validate_json(path.read_bytes())
+        data = path.read_bytes()
+        return Record.model_validate_json(data)
+    except OSError as error:
+        raise RecarenaError(f"{path}: cannot be read: {error}") from error
     except ValidationError as error:
+        with suppress(ValueError, TypeError, AttributeError):
+            if json.loads(data).get("format", 0) > FORMAT:
+                raise NewerRecordError(f"{path}: written by a newer recarena; update this one") from error
         first = error.errors()[0]
         at = ".".join(str(part) for part in first["loc"]) or "the file"
         raise RecarenaError(
@@ -148,10 +166,9 @@ def read(path: Path) -> Record:
         ) from error
 
 
-def read_all(results: Path, benchmark: str) -> Iterator[tuple[Path, Record]]:
-    """Yield every record of a board with its path, limited ones included, in a stable order."""
-    for path in sorted((results / benchmark).glob("**/*seed-*.json")):
-        yield path, read(path)
+def paths(results: Path, benchmark: str) -> list[Path]:
+    """Return the path of every record of a board, limited ones included, in a stable order."""
+    return sorted((results / benchmark).glob("**/*seed-*.json"))
 
 
 def write_values(values: Mapping[str, np.ndarray[Any, Any]], path: Path, cache: Path) -> Values:

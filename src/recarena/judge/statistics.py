@@ -35,12 +35,14 @@ class Scores:
         values: a fold each: (n_seeds, q_f) floats; the same number of seeds in every fold.
         clusters: a fold each: (q_f,) the user of each query, the same ids in every fold; or None where every query is
             a cluster of its own.
+        unseen_seed_variance: what the variance between single runs is taken to be where one seed cannot show it.
     """
 
     name: str
     metric: str
     values: Sequence[Floats]
     clusters: Sequence[Ints | None]
+    unseen_seed_variance: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.values or len(self.values) != len(self.clusters):
@@ -106,10 +108,12 @@ class _Terms:
     Attributes:
         seed_score: (n_seeds,) the score of each seed, mean over folds.
         cluster_sum: (G,) each user's terms, added up; the sum of all is 0.
+        unseen: variance between single runs that one seed cannot show.
     """
 
     seed_score: Floats
     cluster_sum: Floats
+    unseen: float
 
     @property
     def mean(self) -> float:
@@ -117,9 +121,15 @@ class _Terms:
 
     @property
     def seed_variance(self) -> float:
-        """Variance of the mean over seeds, as far as seeds cause it; 0 with one seed, where it is not known."""
+        """Variance of the mean over seeds, as far as seeds cause it."""
         n = len(self.seed_score)
-        return float(self.seed_score.var(ddof=1)) / n if n > 1 else 0.0
+        return float(self.seed_score.var(ddof=1)) / n if n > 1 else self.unseen
+
+
+def seed_variance(scores: Scores) -> float:
+    """Return the variance between single runs that differ in their seed only; 0 with one seed, where it is not seen."""
+    seed_score = _linearise(scores).seed_score
+    return float(seed_score.var(ddof=1)) if len(seed_score) > 1 else 0.0
 
 
 def estimate(scores: Scores) -> Estimate:
@@ -225,7 +235,7 @@ def _linearise(scores: Scores) -> _Terms:
         terms.append(shares / (n_seeds * n_folds * values.shape[1]))
     weights: Floats = np.concatenate(terms)
     cluster_sum: Floats = np.bincount(_cluster_numbers(scores.clusters, terms), weights).astype(np.float64)
-    return _Terms(seed_score, cluster_sum)
+    return _Terms(seed_score, cluster_sum, scores.unseen_seed_variance)
 
 
 def _cluster_numbers(clusters: Sequence[Ints | None], terms: Sequence[Floats]) -> Ints:
@@ -254,7 +264,7 @@ def _standard_error(cluster_sum: Floats, sides: Sequence[_Terms]) -> tuple[float
     if n < 2:
         return nan, nan
     parts = [(float(np.sum(cluster_sum**2)) * n / (n - 1), n - 1)]
-    parts += [(side.seed_variance, len(side.seed_score) - 1) for side in sides]
+    parts += [(side.seed_variance, max(1, len(side.seed_score) - 1)) for side in sides]
     variance = sum(part for part, _ in parts)
     spread = sum(part**2 / freedom for part, freedom in parts if part > 0)
     return sqrt(variance), variance**2 / spread if spread > 0 else float(n - 1)
