@@ -10,6 +10,7 @@ import functools
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -130,7 +131,9 @@ def _build(home: Path, wanted: list[str], where: str) -> None:
 
 
 def _call(command: list[str], where: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # constraints of the house (tox sets them) are not the contender's
+    surroundings = {name: value for name, value in os.environ.items() if name != "PIP_CONSTRAINT"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=surroundings)
     if done.returncode != 0:
         words = "\n".join((done.stderr or done.stdout).strip().splitlines()[-8:])
         raise ImplementationError(f"{where}: its environment cannot be built; pip says:\n{words}")
