@@ -45,7 +45,10 @@ Results = Annotated[
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(importlib.metadata.version("recarena"))
+        try:
+            typer.echo(importlib.metadata.version("recarena"))
+        except importlib.metadata.PackageNotFoundError:
+            typer.echo("not installed: run from a source folder")
         raise typer.Exit
 
 
@@ -160,7 +163,9 @@ def new(
     """Write a working implementation to edit."""
     path = write_template(Project().root, paper, who)
     console.print(
-        f"wrote {path}\n  edit it, then: recarena check {paper}/{who}\n  and then:      recarena run -i {paper}/{who}"
+        f"wrote {path} (and the paper's paper.toml and README.md, where there were none)\n"
+        f"  edit it, then:  recarena check {paper}/{who}\n"
+        f"  your first row: recarena run -i {paper}/{who} -b ml-100k-rate --results bench-results"
     )
 
 
