@@ -26,6 +26,7 @@ import numpy as np
 import psutil
 
 from recarena.arena.limit import limited
+from recarena.arena.wall import RUN_FOLDER
 from recarena.contract.answers import RateAnswers
 from recarena.contract.arrays import Ints
 from recarena.contract.errors import RecarenaError
@@ -39,7 +40,7 @@ from recarena.judge import predictions
 from recarena.judge.records import AskResult, Values, write_values
 
 Result = TypeVar("Result")
-STAGE = "recarena-question-"
+STAGE = "recarena-question-"  # the runner's process id follows
 
 
 @dataclass(frozen=True)
@@ -195,8 +196,8 @@ def _who(held: Prepared, queries: RateQueries) -> Ints:
 
 
 def _sweep() -> None:
-    """Remove the questions of runners that were killed."""
-    for left in Path(tempfile.gettempdir()).glob(f"{STAGE}*"):
-        pid = left.name.removeprefix(STAGE).partition("-")[0]
-        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+    """Remove what runners that were killed left behind: questions and run folders."""
+    for left in Path(tempfile.gettempdir()).glob("recarena-*-*-*"):
+        pid = left.name.split("-")[2]
+        if left.name.startswith((STAGE, RUN_FOLDER)) and pid.isdigit() and not psutil.pid_exists(int(pid)):
             shutil.rmtree(left, ignore_errors=True)

@@ -32,6 +32,7 @@ from recarena.contract.errors import RecarenaError
 from recarena.contract.lifeline import adopt_orphans
 
 LOOK_EVERY_SECONDS = 0.1
+RUN_FOLDER = "recarena-run-"  # the runner's process id follows
 GRACE_SECONDS = 5.0  # between the end of a run's events and its exit
 # what a contender may need of the outer environment to find its interpreter, its libraries and a GPU
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "SYSTEMROOT")
@@ -70,7 +71,7 @@ class Job:
 @contextmanager
 def run_folder() -> Iterator[Path]:
     """Lend a temporary folder for one run; it is gone afterwards, whatever was put in it."""
-    folder = Path(tempfile.mkdtemp(prefix="recarena-run-"))
+    folder = Path(tempfile.mkdtemp(prefix=f"{RUN_FOLDER}{os.getpid()}-"))
     try:
         for name in ("prediction", "scratch", "home", "code"):
             (folder / name).mkdir()
