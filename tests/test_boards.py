@@ -188,6 +188,7 @@ def test_a_page_is_readable_at_100_columns_and_one_line_a_row():
 
 def test_an_empty_board_says_how_to_fill_it():
     assert "`recarena run`" in markdown(make(ABOUT, [], CODE, []))
+    assert "No board has a row yet" in overview([make(ABOUT, [], CODE, [])])
 
 
 def test_seeds_that_miss_a_fold_do_not_count_and_what_is_stale_does_not_spoil_a_complete_row():

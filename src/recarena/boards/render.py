@@ -158,7 +158,9 @@ def overview(boards: Sequence[Board]) -> str:
             )
     columns = ["benchmark", "first", "metric", "score", "± 95%", "rows", "claims met"]
     frame = pd.DataFrame(rows, columns=columns)
-    table = _table(frame, ["left", "left", "left", "right", "right", "right", "left"])
+    table = "No board has a row yet: `recarena run` makes the first."
+    if rows:
+        table = _table(frame, ["left", "left", "left", "right", "right", "right", "left"])
     return (
         "\n\n".join(
             [
