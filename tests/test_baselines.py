@@ -1,25 +1,16 @@
 """The baselines against arithmetic by hand, and on data whose right answer is visible."""
 
-import importlib.util
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.conftest import load_class
 
 from recarena import Interactions, Ragged, RankQueries, RateQueries, Run, Skip, Train
 
-FOLDER = Path(__file__).parent.parent / "reproductions" / "baselines"
-
 
 def load(name):
-    """The implementation in reproductions/baselines/<name>.py."""
-    # the name that the worker gives it: numba keeps it in what it caches
-    spec = importlib.util.spec_from_file_location(f"contender_baselines_{name}", FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return next(thing for thing in vars(module).values() if getattr(thing, "__recarena__", False))
+    return load_class("baselines", name)
 
 
 def train(rows, n_users, n_items, value=None):

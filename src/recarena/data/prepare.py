@@ -43,11 +43,6 @@ class Catalogue:
     item_ids: Ids
     titles: Mapping[Any, str]
 
-    def title(self, item: int) -> str:
-        """Return an item's title, or its raw id where it has none."""
-        raw_id = self.item_ids[item].item()
-        return self.titles.get(raw_id, str(raw_id))
-
 
 @dataclass(frozen=True, eq=False)
 class Prepared:

@@ -11,7 +11,6 @@ import gzip
 import hashlib
 import logging
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -336,11 +335,6 @@ def sha256_of(path: Path) -> str:
     """Return the sha256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def clear(dataset: Dataset, cache: Path) -> None:
-    """Remove everything the cache holds of a dataset."""
-    shutil.rmtree(cache / dataset.name, ignore_errors=True)
 
 
 def _first_line(error: BaseException) -> str:
