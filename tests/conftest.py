@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
-import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from recarena.contract.worker import load_module
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -24,11 +24,7 @@ from recarena import RankQueries, RateQueries, Run, Skip, Train, implementation,
 def load_class(paper: str, who: str) -> type:
     """Return the class of ``reproductions/<paper>/<who>.py``, for a test that calls it in its own process."""
     # the name that the worker gives it: numba keeps it in what it caches
-    file = ROOT / "reproductions" / paper / f"{who}.py"
-    spec = importlib.util.spec_from_file_location(f"contender_{paper}_{who}", file)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    module = load_module(ROOT / "reproductions" / paper / f"{who}.py", f"contender.{paper}.{who}")
     return next(thing for thing in vars(module).values() if getattr(thing, "__recarena__", False))
 
 

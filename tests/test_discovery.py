@@ -131,3 +131,22 @@ def test_settings_refuse_what_json_cannot_say(project):
     for text in ("1e999", "{[]: 1}"):
         with pytest.raises(ImplementationError, match="rate_of_learning"):
             settings(it, {"rate_of_learning": text})
+
+
+def test_what_a_paper_shares_is_part_of_the_code(project):
+    path = project.contender("fm/ada", "from ._features import build\n" + GOOD)
+    with pytest.raises(ImplementationError, match=r"fm/ada\.py:4: imports _features of its own paper"):
+        read(path)
+    shared = path.with_name("_features.py")
+    shared.write_text("import scipy\nfrom ._more import one\ndef build(): return one\n")
+    path.with_name("_more.py").write_text("one = 1\n")
+    it = read(path)
+    assert [file.name for file in it.shared] == ["_features.py", "_more.py"] and it.imports == ("numpy", "scipy")
+    path.with_name("_more.py").write_text("one = 2\n")
+    assert read(path).code != it.code
+    assert [found.name for found in find(project.root).implementations] == ["fm/ada"]
+    path.with_name("kim.py").write_text(path.read_text().replace("._features", ".ada"))
+    with pytest.raises(
+        ImplementationError, match=r"kim\.py:4: imports ada of its own paper; .* begin with an underscore"
+    ):
+        read(path.with_name("kim.py"))

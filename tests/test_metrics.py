@@ -9,7 +9,6 @@ import math
 import os
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -20,9 +19,12 @@ from recarena import Ragged, RankQueries, RateQueries, RecarenaError, top_k
 from recarena.contract import metrics
 from recarena.contract.answers import RankAnswers, RateAnswers
 from recarena.contract.errors import PredictionError
-from recarena.contract.metrics import evaluate, evaluate_all, listed_in, parse, summary
+from recarena.contract.metrics import evaluate, evaluate_all, evaluation, listed_in, lookup, parse, summary
 from recarena.contract.validation import ValidationAsk
+from recarena.judge.statistics import Scores, compare, estimate
 
+RATE_METRICS = ("rmse", "mae", "auc", "log_loss")
+LIST_METRICS = ("coverage", "gini", "novelty")
 RANK_METRICS = ("recall", "capped_recall", "precision", "hr", "ndcg", "mrr", "map")
 
 
@@ -49,6 +51,8 @@ def test_a_name_says_kind_cut_off_direction_and_label() -> None:
     assert parse("rmse") == metrics.Metric("rmse", "rate", None, higher_is_better=False, label="RMSE")
     assert parse("capped_recall@20").label == "Capped recall@20"
     assert [parse(f"{base}@7").k for base in RANK_METRICS] == [7] * len(RANK_METRICS)
+    lower = [name for name in [*RATE_METRICS, "gini@1", "coverage@1", "novelty@1"] if not parse(name).higher_is_better]
+    assert lower == ["rmse", "mae", "log_loss", "gini@1"]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +60,9 @@ def test_a_name_says_kind_cut_off_direction_and_label() -> None:
     [
         ("ndgc@10", 'unknown metric "ndgc@10" (did you mean "ndcg@k"?)'),
         ("rsme", 'unknown metric "rsme" (did you mean "rmse"?)'),
-        ("auc", 'unknown metric "auc" (known: capped_recall@k, hr@k'),
+        ("gini", 'metric "gini": it has no cut-off; write how many items count, such as "gini@10"'),
+        ("auc@5", 'metric "auc@5": auc judges ratings and takes no cut-off; write "auc"'),
+        ("xyz", 'unknown metric "xyz" (known: auc, capped_recall@k, coverage@k'),
         ("ndcg", 'metric "ndcg": it has no cut-off; write how many items count, such as "ndcg@10"'),
         ("ndcg@", 'metric "ndcg@": "" is no cut-off'),
         ("hr@0", '"0" is no cut-off'),
@@ -280,20 +286,191 @@ def test_the_block_size_of_the_lookup_changes_nothing(
     lists, relevant, _ = case
     expected = [[item in held_out for item in row] for row, held_out in zip(lists, relevant, strict=True)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(metrics, "TABLE_ITEMS", table_items)
+        patch.setattr(lookup, "TABLE_ITEMS", table_items)
         assert listed_in(Ragged.from_lists(relevant), lists, N_ITEMS).tolist() == expected
+
+
+# --- labels -----------------------------------------------------------------------------------------------------------
+
+
+def judge_labels(prediction: list[float], label: list[float], name: str) -> np.ndarray:
+    return evaluate(rate_queries(len(label)), RateAnswers(np.array(label, np.float32)), np.array(prediction), name)
+
+
+def test_auc_by_hand() -> None:
+    # positives .8 .4, negatives .4 .1 .6: of 6 pairs .8 wins 3, .4 wins 1 and ties 1: 4.5 / 6
+    values = judge_labels([0.8, 0.4, 0.1, 0.6, 0.4], [1, 0, 0, 0, 1], "auc")
+    assert summary("auc", values) == pytest.approx(0.75, abs=1e-15)
+    # V: .8 beats 3/3; the positive .4 beats .1 and ties .4: 1.5/3; negatives: .4 1.5/2, .1 2/2, .6 1/2
+    v = np.array([1, 0.75, 1, 0.5, 0.5])
+    np.testing.assert_allclose(values, 0.75 + (v - 0.75) * np.array([5 / 2, 5 / 3, 5 / 3, 5 / 3, 5 / 2]), atol=1e-15)
+
+
+def test_log_loss_by_hand() -> None:
+    values = judge_labels([0.8, 0.8, 0.5, 1.0, 0.0], [1, 0, 1, 1, 1], "log_loss")
+    eps = np.finfo(np.float64).eps
+    np.testing.assert_allclose(values, [-math.log(0.8), -math.log(0.2), math.log(2), eps, -math.log(eps)], atol=1e-15)
+    assert values[4] == pytest.approx(36.04, abs=0.01)
+
+
+def test_labels_that_cannot_be_judged() -> None:
+    for name in ("auc", "log_loss"):
+        with pytest.raises(RecarenaError, match=rf'"{name}" judges labels of 0 and 1, but query 1 was rated 3.5; give'):
+            judge_labels([0.5, 0.5], [1, 3.5], name)
+    for label in (0, 1):
+        with pytest.raises(RecarenaError, match=f'"auc": all 2 labels are {label}, so there is no pair to order'):
+            judge_labels([0.5, 0.2], [label, label], "auc")
+    for wrong in (-0.1, 1.5, np.nan):
+        with pytest.raises(PredictionError, match=r'"log_loss": query 1 has .*, expected the probability of a 1'):
+            judge_labels([0.5, wrong], [1, 0], "log_loss")
+
+
+def test_a_constant_has_an_auc_of_one_half_and_order_is_all_that_counts() -> None:
+    label = (np.random.default_rng(0).random(200) < 0.3).astype(float).tolist()
+    assert summary("auc", judge_labels([0.7] * 200, label, "auc")) == pytest.approx(0.5, abs=1e-15)
+    assert summary("auc", judge_labels(label, label, "auc")) == 1.0
+    score = np.random.default_rng(1).standard_normal(200)
+    one, other = judge_labels(score.tolist(), label, "auc"), judge_labels(np.exp(score).tolist(), label, "auc")
+    np.testing.assert_array_equal(one, other)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=60))
+@settings(deadline=None)  # scipy.stats takes a second to import
+def test_auc_is_mann_and_whitneys(rows: list[tuple[int, bool]]) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    score, label = np.array([s for s, _ in rows], float), np.array([one for _, one in rows])
+    m, n = label.sum(), (~label).sum()
+    if not (m and n):
+        return
+    values = judge_labels(score.tolist(), label.astype(float).tolist(), "auc")
+    u = stats.mannwhitneyu(score[label], score[~label], method="asymptotic").statistic if m * n > 1 else None
+    pairs = np.sign(score[label][:, None] - score[~label][None])
+    area = ((pairs + 1) / 2).mean()
+    assert summary("auc", values) == pytest.approx(area, abs=1e-12)
+    if u is not None and np.ptp(score) > 0:
+        assert summary("auc", values) == pytest.approx(u / (m * n), abs=1e-12)
+
+
+def delong(score: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The structural components of every row of scores, from all pairs: (rows, m) and (rows, n)."""
+    wins = (np.sign(score[:, label][:, :, None] - score[:, ~label][:, None]) + 1) / 2
+    return wins.mean(axis=2), wins.mean(axis=1)
+
+
+def test_intervals_and_tests_of_auc_are_delongs() -> None:
+    rng = np.random.default_rng(4)
+    label = rng.random(600) < 0.3
+    score = np.round(label + rng.standard_normal((2, 600)) * [[1.0], [1.3]], 1)  # ties
+    m, n = int(label.sum()), int((~label).sum())
+    ones, zeros = delong(score, label)
+    area = ones.mean(axis=1)
+    covariance = np.cov(ones) / m + np.cov(zeros) / n
+    values = [evaluate(rate_queries(600), RateAnswers(label.astype(np.float32)), s, "auc") for s in score]
+    rows = [Scores(str(i), "auc", [v[None]], [None]) for i, v in enumerate(values)]
+    z = 1.96
+    for i in range(2):
+        found = estimate(rows[i])
+        assert found.mean == pytest.approx(area[i], abs=1e-12)
+        # his variance divides by m - 1 and n - 1, ours by m, n and then by (m + n - 1) / (m + n)
+        assert found.half_width == pytest.approx(z * math.sqrt(covariance[i, i]), rel=0.01)
+    pair = compare(*rows)
+    spread = math.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    assert pair.difference == pytest.approx(area[0] - area[1], abs=1e-12)
+    assert (pair.high - pair.low) / 2 == pytest.approx(z * spread, rel=0.01)
+
+
+def test_agrees_with_scikit_learn() -> None:
+    sklearn = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(0)
+    label = (rng.random(2000) < 0.2).astype(float)
+    p = np.round(np.clip(0.3 * label + rng.random(2000) * 0.7, 0, 1), 2)
+    assert summary("auc", judge_labels(p.tolist(), label.tolist(), "auc")) == pytest.approx(
+        sklearn.roc_auc_score(label, p), abs=1e-12
+    )
+    assert summary("log_loss", judge_labels(p.tolist(), label.tolist(), "log_loss")) == pytest.approx(
+        sklearn.log_loss(label, p), abs=1e-12
+    )
+
+
+# --- what is listed ---------------------------------------------------------------------------------------------------
+
+
+def judge_lists(lists: np.ndarray, popularity: np.ndarray | None, name: str, n_items: int) -> np.ndarray:
+    relevant = Ragged.from_lists([[0]] * len(lists))
+    return evaluate(rank_queries(*lists.shape, n_items), RankAnswers(relevant, popularity), lists, name)
+
+
+def test_coverage_gini_and_novelty_by_hand() -> None:
+    lists = np.array([[0, 1], [0, 2], [0, -1], [-1, -1]])  # of 5 items: 0 in three lists, 1 and 2 in one
+    # 3 of 5 are listed; item 0 gives a third to each of its lists; times 4 / 5
+    values = judge_lists(lists, None, "coverage@2", 5)
+    np.testing.assert_allclose(values, np.array([4 / 3, 4 / 3, 1 / 3, 0]) * 4 / 5, atol=1e-15)
+    assert summary("coverage@2", values) == pytest.approx(3 / 5, abs=1e-15)
+    # counts upwards 0 0 1 1 3: (2 * 3 - 6) * 1 + (2 * 4 - 6) * 1 + (2 * 5 - 6) * 3 = 14, over 5 * 5
+    assert summary("gini@2", judge_lists(lists, None, "gini@2", 5)) == pytest.approx(14 / 25, abs=1e-15)
+    # of 8 rows: item 0 has 4 (1 bit), 1 has 2 (2 bits), 2 has none and counts as 1 (3 bits)
+    popularity = np.array([4, 2, 0, 2, 0])
+    np.testing.assert_allclose(judge_lists(lists, popularity, "novelty@2", 5), [1.5, 2, 1, 0], atol=1e-15)
+    np.testing.assert_allclose(judge_lists(lists, popularity, "novelty@1", 5), [1, 1, 1, 0], atol=1e-15)
+
+
+def test_the_extremes_of_coverage_and_gini() -> None:
+    everybody_the_same, all_equally = np.tile([3, 1], (6, 1)), np.arange(12).reshape(6, 2)
+    nothing = np.full((6, 2), -1)
+    for lists, coverage, gini in ((everybody_the_same, 2 / 12, 10 / 12), (all_equally, 1, 0), (nothing, 0, 0)):
+        assert summary("coverage@2", judge_lists(lists, None, "coverage@2", 12)) == pytest.approx(coverage, abs=1e-12)
+        assert summary("gini@2", judge_lists(lists, None, "gini@2", 12)) == pytest.approx(gini, abs=1e-12)
+    assert judge_lists(nothing, np.zeros(12, int), "novelty@2", 12).tolist() == [0] * 6
+
+
+def test_novelty_needs_the_training_counts() -> None:
+    lists = np.array([[0, 1]])
+    with pytest.raises(RecarenaError, match='"novelty" needs to know how often each item occurs in training'):
+        judge_lists(lists, None, "novelty@2", 5)
+    with pytest.raises(ValueError, match=r"popularity has shape \(4,\), expected \(5,\)"):
+        judge_lists(lists, np.ones(4, int), "novelty@2", 5)
+
+
+@given(cases(), st.integers(0, 99))
+def test_the_means_over_queries_are_the_plain_formulas(
+    case: tuple[np.ndarray, list[list[int]], int], seed: int
+) -> None:
+    lists, _, k = case
+    popularity = np.random.default_rng(seed).integers(0, 5, N_ITEMS)
+    listed = lists[:, :k]
+    count = np.array([(listed == i).sum() for i in range(N_ITEMS)])
+    found = {
+        base: summary(f"{base}@{k}", judge_lists(lists, popularity, f"{base}@{k}", N_ITEMS)) for base in LIST_METRICS
+    }
+    assert found["coverage"] == pytest.approx((count > 0).mean(), abs=1e-12)
+    # half the mean absolute difference, relative to the mean
+    apart = np.abs(count[:, None] - count[None]).mean() / 2
+    assert found["gini"] == pytest.approx(apart / count.mean() if count.any() else 0, abs=1e-12)
+    share = np.maximum(popularity, 1) / max(popularity.sum(), 1)
+    bits = [np.mean([-np.log2(share[i]) for i in row if i >= 0]) if (row >= 0).any() else 0 for row in listed]
+    assert found["novelty"] == pytest.approx(np.mean(bits), abs=1e-12)
+
+
+@given(cases(), st.randoms(use_true_random=False))
+def test_permuting_queries_permutes_the_shares(case: tuple[np.ndarray, list[list[int]], int], random) -> None:
+    lists, _, k = case
+    order = list(range(len(lists)))
+    random.shuffle(order)
+    for base in LIST_METRICS:
+        before, after = (judge_lists(x, np.arange(N_ITEMS), f"{base}@{k}", N_ITEMS) for x in (lists, lists[order]))
+        np.testing.assert_array_equal(before[order], after)
 
 
 # --- other libraries --------------------------------------------------------------------------------------------------
 
 
 def random_case(seed: int) -> tuple[np.ndarray, list[list[int]]]:
-    """60 lists of 20 out of 50 items, made of tied scores; some short, some empty; up to 35 held-out items."""
+    """300 lists of 20 out of 50 items, made of tied scores; some short, some empty; up to 50 held-out items."""
     rng = np.random.default_rng(seed)
-    lists = top_k(rng.integers(0, 5, size=(60, 50)), rank_queries(60, 20, 50))
-    length = rng.choice([0, 1, 3, 19, 20, 20, 20], size=60)
+    lists = top_k(rng.integers(0, 5, size=(300, 50)), rank_queries(300, 20, 50))
+    length = rng.choice([0, 1, 3, 19, 20, 20, 20], size=300)
     lists[np.arange(20) >= length[:, None]] = -1
-    return lists, [rng.choice(50, size=rng.integers(1, 36), replace=False).tolist() for _ in range(60)]
+    return lists, [rng.choice(50, size=rng.integers(1, 51), replace=False).tolist() for _ in range(300)]
 
 
 def trec_style(lists: np.ndarray, relevant: list[list[int]]) -> tuple[dict, dict]:
@@ -309,7 +486,7 @@ def trec_style(lists: np.ndarray, relevant: list[list[int]]) -> tuple[dict, dict
     return qrels, run
 
 
-# ours -> theirs; theirs divide map by |R|, ours by min(k, |R|), see docs/metrics.md
+# ours -> theirs; theirs divide map by |R|, ours by min(k, |R|), see docs/metrics/map.md
 TREC = {"recall": "recall", "precision": "P", "hr": "success", "ndcg": "ndcg_cut", "map": "map_cut"}
 RANX = {"recall": "recall", "precision": "precision", "hr": "hit_rate", "ndcg": "ndcg", "mrr": "mrr", "map": "map"}
 CUTS = (1, 5, 20)
@@ -324,10 +501,22 @@ def ours(lists: np.ndarray, relevant: list[list[int]], name: str) -> np.ndarray:
     return values
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_agrees_with_trec_eval(seed: int) -> None:
+@st.composite
+def tied_cases(draw: st.DrawFn) -> tuple[np.ndarray, list[list[int]]]:
+    """Lists that ``top_k`` makes of tied scores; some cut short, some empty; any number of held-out items."""
+    seed, n_queries, values = draw(st.integers(0, 9999)), draw(st.integers(1, 9)), draw(st.integers(1, 50))
+    rng = np.random.default_rng(seed)
+    lists = top_k(rng.integers(0, values, size=(n_queries, 50)), rank_queries(n_queries, 20, 50))
+    length = rng.choice([0, 1, 3, 19, 20, 20, 20], size=n_queries)
+    lists[np.arange(20) >= length[:, None]] = -1
+    return lists, [rng.choice(50, size=rng.integers(1, 51), replace=False).tolist() for _ in range(n_queries)]
+
+
+@given(tied_cases())
+@settings(deadline=None)
+def test_agrees_with_trec_eval(case: tuple[np.ndarray, list[list[int]]]) -> None:
     pytrec_eval = pytest.importorskip("pytrec_eval")
-    lists, relevant = random_case(seed)
+    lists, relevant = case
     qrels, run = trec_style(lists, relevant)
     wanted = {f"{theirs}.{','.join(map(str, CUTS))}" for theirs in TREC.values()} | {"recip_rank"}
     result = pytrec_eval.RelevanceEvaluator(qrels, wanted).evaluate(run)
@@ -371,19 +560,13 @@ def test_agrees_with_ranx() -> None:
             )
 
 
-# --- speed and docs ---------------------------------------------------------------------------------------------------
-
-
-def test_ten_thousand_lists_of_a_hundred_are_quick() -> None:
-    rng = np.random.default_rng(0)
-    lists = np.argsort(rng.random((1000, 500)), axis=1)[:, :100].repeat(10, axis=0)
-    relevant = Ragged.from_lengths(np.full(10_000, 20), rng.integers(0, 20_000, 200_000).astype(np.int32))
-    start = time.perf_counter()
-    evaluate(rank_queries(10_000, 100, 20_000), RankAnswers(relevant), lists, "ndcg@100")
-    assert time.perf_counter() - start < 1.0  # about 0.015 s on a quiet core
+# --- docs ---------------------------------------------------------------------------------------------------
 
 
 def test_every_metric_says_its_formula() -> None:
-    for base in RANK_METRICS:
-        doc = inspect.getdoc(metrics._RANK[base][1]) or ""
-        assert doc.startswith(f"{base}@k = "), base
+    for base, function in (evaluation.OF_HITS | evaluation.OF_LISTS).items():
+        assert (inspect.getdoc(function) or "").startswith(f"{base}@k = "), base
+    for base, function in evaluation.OF_RATINGS.items():
+        assert (inspect.getdoc(function) or "").startswith(f"{base.capitalize()} = "), base
+    assert (*evaluation.OF_HITS, *evaluation.OF_LISTS) == (*RANK_METRICS, *LIST_METRICS)
+    assert tuple(evaluation.OF_RATINGS) == RATE_METRICS

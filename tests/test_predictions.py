@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import time
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ AMONG = RankQueries(
     user=None,
     history=SEEN,
     exclude=None,
-    candidates=np.array([[0, 1, 2, 3], [1, 3, 5, 7], [6, 7, 8, 9]], np.int32),
+    candidates=Ragged.from_lists([[0, 1, 2, 3], [1, 3, 5, 7], [6, 9]]),
     k=2,
     n_items=N_ITEMS,
 )
@@ -72,6 +71,7 @@ def test_a_good_prediction_comes_back_in_one_form() -> None:
         (RANK, broken(2, 4, 4, 4), "query 2 returns item 4 3 times"),
         (RANK, broken(1, 0, 1, 2), "query 1 returns item 2, which its exclude list forbids (so do 0 other queries)"),
         (AMONG, np.array([[3, 0], [7, 2], [6, 9]]), "query 1 returns item 2, which is not among its 4 candidates"),
+        (AMONG, np.array([[3, 0], [7, 5], [6, 7]]), "query 2 returns item 7, which is not among its 2 candidates"),
         (RATE, None, "is a NoneType, expected a numpy array of (4,) ratings"),
         (RATE, np.array(["5"] * 4), "has dtype <U1, expected (4,) ratings, such as float32"),
         (RATE, np.ones(4, complex), "has dtype complex128, expected (4,) ratings"),
@@ -102,14 +102,29 @@ def test_what_top_k_returns_passes() -> None:
         check("top-n", queries, top_k(rng.integers(0, 3, size=(3, N_ITEMS)), queries), WHO)
 
 
-def test_ten_thousand_lists_of_a_hundred_are_quick() -> None:
-    rng = np.random.default_rng(0)
-    lists = (np.argsort(rng.random((100, 500)), axis=1)[:, :100]).repeat(100, axis=0)
-    seen = Ragged.from_lengths(np.full(10_000, 100), rng.integers(500, 20_000, 10**6).astype(np.int32))
-    queries = RankQueries(user=None, history=seen, exclude=seen, candidates=None, k=100, n_items=20_000)
-    start = time.perf_counter()
-    check("top-n", queries, lists, WHO)
-    assert time.perf_counter() - start < 1.0  # about 0.025 s on a quiet core
+@pytest.mark.parametrize(
+    ("prediction", "metrics", "message"),
+    [
+        (
+            [0.2, 1.5, -1, 0.3],
+            ["auc", "log_loss"],
+            "2 of 4 predictions are no probabilities, the first at query 1 (1.5",
+        ),
+        ([0.2, np.nan, 0.1, 0.3], ["auc"], "1 of 4 ratings are not finite, the first at query 1 (nan)"),
+        ([0.2, 1e7, 0.1, 0.3], ["auc", "rmse"], "query 1 is rated 1e+07"),
+        ([0.2, 1e7, 0.1, 0.3], [], "query 1 is rated 1e+07"),
+    ],
+)
+def test_what_labels_want(prediction: list[float], metrics: list[str], message: str) -> None:
+    with pytest.raises(PredictionError) as error:
+        check("click", RATE, np.array(prediction), WHO, metrics)
+    assert str(error.value).startswith('fm/ada.py: prediction "click": ')
+    assert message in str(error.value)
+
+
+def test_the_scores_of_an_auc_have_no_scale() -> None:
+    assert check("click", RATE, np.array([-1e9, 0, 1, 1e9]), WHO, ["auc"]).tolist() == [-1e9, 0, 1, 1e9]
+    assert check("click", RATE, np.array([0, 0, 1, 1]), WHO, ["log_loss"]).tolist() == [0, 0, 1, 1]
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -126,6 +141,13 @@ def test_files_are_read_as_they_were_written(tmp_path: Path) -> None:
     found = load(tmp_path, {"top-n": RANK, "rating": RATE}, WHO)
     np.testing.assert_array_equal(found["top-n"], GOOD)
     assert found["rating"].tolist() == [0, 1, 2, 3]
+
+
+def test_metrics_are_told_to_the_checks(tmp_path: Path) -> None:
+    np.save(tmp_path / "click.npy", np.array([0.5, 2, 0, 0]))
+    assert load(tmp_path, {"click": RATE}, WHO, {"click": ["auc"]})["click"][1] == 2
+    with pytest.raises(PredictionError, match="no probabilities"):
+        load(tmp_path, {"click": RATE}, WHO, {"click": ["log_loss"]})
 
 
 def test_the_second_header_version_is_read(tmp_path: Path) -> None:

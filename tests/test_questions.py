@@ -1,6 +1,7 @@
 """Law 1, from data to question: nothing that is held out shows in what an implementation may see."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,14 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from recarena.contract.answers import RateAnswers
+from recarena.contract.arrays import Ragged
 from recarena.contract.errors import DataError
 from recarena.contract.folder import question_hash
+from recarena.data import interactions
 from recarena.data import prepare as room
-from recarena.data.folders import benchmark_names
+from recarena.data.folders import benchmark_names, load_dataset
 from recarena.data.prepare import Prepared, prepare
-from recarena.data.raw import Raw
+from recarena.data.raw import Candidates, Raw
 from recarena.data.recipes import Benchmark
 from recarena.data.splits import SPLITS
 
@@ -28,11 +31,15 @@ SPLIT_RECIPES = {
     "per_user_ratio": {"name": "per_user_ratio", "ratios": [0.6, 0.2, 0.2], "seed": 1},
     "leave_last_out": {"name": "leave_last_out"},
     "held_out_users": {"name": "held_out_users", "n_validation": 3, "n_test": 3},
+    "official_files": {"name": "official_files"},
+    "sampled_candidates": {"name": "sampled_candidates"},
+    "global_time": {"name": "global_time", "train_fraction": 0.6, "validation_fraction": 0.2},
 }
 
 
 def board(split: str, **changes: object) -> Benchmark:
-    rank = {"top-n": {"kind": "rank", "metrics": ["ndcg@3"], "k": 3, "exclude": "history+validation"}}
+    exclude = "nothing" if split == "sampled_candidates" else "history+validation"
+    rank = {"top-n": {"kind": "rank", "metrics": ["ndcg@3"], "k": 3, "exclude": exclude}}
     rates = split in {"official_folds", "kfold"}
     words = {
         "name": f"made-up-{split}",
@@ -42,7 +49,7 @@ def board(split: str, **changes: object) -> Benchmark:
         "version": 1,
         "split": SPLIT_RECIPES[split],
         "columns": ["value", "time"] if rates else [],
-        "order": "time" if split == "leave_last_out" else "none",
+        "order": "time" if split in {"leave_last_out", "global_time"} else "none",
         "asks": RATE if rates else rank,
         "seeds": 1,
         "time_limit_s": 1,
@@ -62,7 +69,24 @@ def made_up(seed: int, n_users: int = 14, n_items: int = 12, per_user: int = 8) 
     pairs = pairs[: len(pairs) - len(pairs) % 5]
     user, item = np.array(pairs).T
     value = rng.integers(1, 6, len(user)).astype(np.float32)
-    return Raw(user, item, value, time=rng.integers(0, 40, len(user)))
+    time = rng.integers(0, 40, len(user))
+    # as if authors had divided the rows and frozen four items, of which one may be the target, for each user
+    part = rng.choice(np.array([0, 0, 0, 1, 2], np.int8), len(user))
+    return Raw(user, item, value, time=time, part=part)
+
+
+def with_candidates(raw: Raw, seed: int) -> Raw:
+    """As if authors had held out one row of each user and frozen three or four items, sometimes the target too."""
+    rng = np.random.default_rng(seed)
+    users, first = np.unique(raw.user, return_index=True)
+    part = np.zeros(len(raw), dtype=np.int8)
+    part[first] = 2
+    rows = [rng.choice(np.unique(raw.item), size=rng.integers(3, 5)).tolist() for _ in users]  # with repeats
+    return replace(raw, part=part, candidates=Candidates(users, Ragged.from_lists(rows)))
+
+
+def made_up_for(split: str, seed: int) -> Raw:
+    return with_candidates(made_up(seed), seed) if split == "sampled_candidates" else made_up(seed)
 
 
 def targets(benchmark: Benchmark, raw: Raw) -> list[np.ndarray]:
@@ -86,13 +110,15 @@ def test_a_rate_question_does_not_know_the_held_out_ratings(name, seed):
     for fold, target in enumerate(targets(benchmark, raw)):
         value = raw.value.copy()
         value[target] = 6 - value[target] + 0.5
-        other = Raw(raw.user, raw.item, value, raw.time)
+        other = replace(raw, value=value)
         one, two = prepare(benchmark, raw)[fold], prepare(benchmark, other)[fold]
         assert question_hash(one.question) == question_hash(two.question)
         assert one.answers["rate"].value.tolist() != two.answers["rate"].value.tolist()
 
 
-@pytest.mark.parametrize("name", ["per_user_ratio", "leave_last_out", "held_out_users"])
+@pytest.mark.parametrize(
+    "name", ["per_user_ratio", "leave_last_out", "held_out_users", "official_files", "global_time"]
+)
 @settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_a_rank_question_does_not_know_the_held_out_items(name, seed):
@@ -102,7 +128,7 @@ def test_a_rank_question_does_not_know_the_held_out_items(name, seed):
     item, value = raw.item.copy(), raw.value.copy()
     item[target] = np.roll(item[target], 1)
     value[target] = 6 - value[target]
-    (one,), (two,) = prepare(benchmark, raw), prepare(benchmark, Raw(raw.user, item, value, raw.time))
+    (one,), (two,) = prepare(benchmark, raw), prepare(benchmark, replace(raw, item=item, value=value))
     assert question_hash(one.question) == question_hash(two.question)
     if len(set(raw.item[target])) == len(target) > 1:
         assert answer_items(one) != answer_items(two)
@@ -112,7 +138,7 @@ def test_a_rank_question_does_not_know_the_held_out_items(name, seed):
 @settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_a_question_and_its_answers_hold_every_row_once(name, seed):
-    benchmark, raw = board(name), made_up(seed)
+    benchmark, raw = board(name), made_up_for(name, seed)
     for prepared in prepare(benchmark, raw):
         check_shape(benchmark, prepared)
         question = prepared.question
@@ -124,6 +150,43 @@ def test_a_question_and_its_answers_hold_every_row_once(name, seed):
             if name == "held_out_users":
                 n += len(queries.history.values)
         assert n == len(raw)
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_a_question_does_not_know_which_candidate_is_the_target(seed):
+    benchmark, rng = board("sampled_candidates"), np.random.default_rng(seed)
+    raw = with_candidates(made_up(seed), seed)
+    (test,) = targets(benchmark, raw)
+    test = test[np.argsort(raw.user[test])]
+    negatives = np.array([rng.choice(np.setdiff1d(raw.item, raw.item[row]), 4, replace=False) for row in test])
+    item, swapped = raw.item.copy(), negatives.copy()
+    which = rng.integers(0, 4, len(test))  # in every list another place
+    item[test], swapped[np.arange(len(test)), which] = negatives[np.arange(len(test)), which], raw.item[test]
+    (one,), (two,) = (
+        prepare(
+            benchmark, replace(raw, item=i, candidates=Candidates(np.unique(raw.user), Ragged.from_lists(n.tolist())))
+        )
+        for i, n in ((raw.item, negatives), (item, swapped))
+    )
+    assert question_hash(one.question) == question_hash(two.question)
+    assert all(mine != other for mine, other in zip(answer_items(one), answer_items(two), strict=True))
+
+
+def test_candidates_are_the_sorted_set_of_the_frozen_items_and_the_target():
+    # the target is 5; user 2's list names the target (7), as 156 of NCF's do, and an item twice; 9 occurs nowhere else
+    raw = Raw(np.array([1, 1, 2, 2]), np.array([5, 6, 7, 6]), part=np.array([2, 0, 2, 0], np.int8))
+    frozen = Candidates(np.array([2, 1]), Ragged.from_lists([[7, 8, 8], [9, 8, 6]]))
+    (prepared,) = prepare(board("sampled_candidates"), replace(raw, candidates=frozen))
+    catalogue, queries = prepared.catalogue, prepared.question.asks["top-n"]
+    assert sorted(catalogue.item_ids) == [5, 6, 7, 8, 9]
+    found = {
+        int(catalogue.user_ids[u]): sorted(catalogue.item_ids[queries.candidates[row]].tolist())
+        for row, u in enumerate(queries.user)
+    }
+    assert found == {1: [5, 6, 8, 9], 2: [7, 8]}
+    assert all((np.diff(row) > 0).all() for row in queries.candidates)
+    assert queries.exclude is None
 
 
 def check_shape(benchmark: Benchmark, prepared: Prepared) -> None:
@@ -148,7 +211,8 @@ def check_shape(benchmark: Benchmark, prepared: Prepared) -> None:
             assert (np.diff(queries.user.astype(np.int64) * train.n_items + queries.item) > 0).all()
             assert (queries.time is None) == ("time" not in benchmark.columns)
             continue
-        assert (queries.k, queries.n_items, queries.candidates) == (ask.k, train.n_items, None)
+        assert (queries.k, queries.n_items) == (ask.k, train.n_items)
+        assert (queries.candidates is not None) == (benchmark.split.name == "sampled_candidates")
         assert queries.history.values.dtype == answers.relevant.values.dtype == np.int32
         assert queries.history.offsets.dtype == np.int64
         assert (answers.relevant.lengths > 0).all()
@@ -157,6 +221,8 @@ def check_shape(benchmark: Benchmark, prepared: Prepared) -> None:
         for row in range(len(queries)):
             seen = queries.exclude[row] if queries.exclude is not None else []
             assert not set(answers.relevant[row]) & set(seen)
+            if queries.candidates is not None:
+                assert set(answers.relevant[row]) <= set(queries.candidates[row])
             if benchmark.order == "none":
                 assert (np.diff(queries.history[row]) > 0).all()
 
@@ -166,9 +232,8 @@ def test_the_tiny_boards_can_be_played(name):
     benchmark, folds = room.open_benchmark(ROOT, name)
     for prepared in folds:
         check_shape(benchmark, prepared)
-        assert prepared.question.train.validation.keys() == (
-            set() if "rate" in benchmark.asks else benchmark.asks.keys()
-        )
+        without = benchmark.split.name in {"kfold", "sampled_candidates"}
+        assert prepared.question.train.validation.keys() == (set() if without else benchmark.asks.keys())
     assert room.availability(ROOT, name).state == "ready"
 
 
@@ -277,6 +342,58 @@ def test_a_number_says_nothing_about_popularity_or_the_raw_id_or_the_file(name):
             assert abs(spearmanr(np.arange(len(ids)), what).statistic) < 4 / np.sqrt(len(ids))
 
 
+def test_items_keep_their_published_places_where_a_board_says_so():
+    raw = made_up(3)
+    (shuffled,), (published,) = (
+        prepare(board("leave_last_out", numbering=numbering), raw) for numbering in ("shuffled", "as-published")
+    )
+    assert published.catalogue.item_ids.tolist() == sorted(set(raw.item.tolist()))
+    assert shuffled.catalogue.item_ids.tolist() != published.catalogue.item_ids.tolist()
+    assert shuffled.catalogue.user_ids.tolist() == published.catalogue.user_ids.tolist()
+    assert [shuffled.catalogue.item_ids[row].tolist() for row in shuffled.answers["top-n"].relevant] == (
+        [published.catalogue.item_ids[row].tolist() for row in published.answers["top-n"].relevant]
+    )
+
+
+def test_popularity_is_counted_where_novelty_is_asked():
+    ask = {"kind": "rank", "metrics": ["ndcg@3", "novelty@3"], "k": 3, "exclude": "history"}
+    benchmark = board("leave_last_out", asks={"top-n": ask})
+    (prepared,) = prepare(benchmark, made_up(3))
+    train = prepared.question.train.interactions
+    for answers in (prepared.answers["top-n"], prepared.question.train.validation["top-n"].answers):
+        assert answers.popularity.tolist() == np.bincount(train.item, minlength=train.n_items).tolist()
+        assert answers.popularity.dtype == np.int64
+    (plain,) = prepare(board("leave_last_out"), made_up(3))
+    assert plain.answers["top-n"].popularity is None
+
+
+@pytest.mark.parametrize("name", ["per_user_ratio", "global_time"])
+def test_ratings_become_labels_in_training_and_answers(name):
+    # the click-through boards: 3 is dropped, 4 and 5 are a yes, 1 and 2 a no
+    benchmark = board(
+        name,
+        columns=["value"],
+        filters=[{"keep": "rows", "value_not": 3}],
+        label={"value_at_least": 4},
+        asks={"click": {"kind": "rate", "metrics": ["auc", "log_loss"]}},
+    )
+    raw = made_up(8, n_users=30)
+    (prepared,) = prepare(benchmark, raw)
+    train, catalogue = prepared.question.train, prepared.catalogue
+    yes = {(u, i): float(v >= 4) for u, i, v in zip(raw.user, raw.item, raw.value, strict=True) if v != 3}
+    parts = [(train.interactions, train.interactions.value)]
+    parts += [(prepared.question.asks["click"], prepared.answers["click"].value)]
+    parts += [(train.validation["click"].queries, train.validation["click"].answers.value)]
+    n = 0
+    for rows, value in parts:
+        assert value.dtype == np.float32
+        ours = zip(catalogue.user_ids[rows.user], catalogue.item_ids[rows.item], value, strict=True)
+        assert all(yes[u, i] == v for u, i, v in ours)
+        n += len(value)
+    assert n + sum(prepared.dropped.values()) == len(raw)
+    assert prepared.dropped["value equal to 3"] == len(raw) - len(yes)
+
+
 def test_the_numbering_hangs_on_the_benchmark_and_its_version_only():
     raw = made_up(3)
     ids = [
@@ -294,6 +411,13 @@ def test_what_the_rows_lack_is_named():
         prepare(board("kfold"), bare)
     with pytest.raises(DataError, match=r"benchmarks/made-up-leave_last_out.toml: .*no chronological order"):
         prepare(board("leave_last_out"), bare)
+    with pytest.raises(DataError, match=r"made-up-kfold.toml: asks for values, but the rows of made-up have none"):
+        prepare(board("kfold"), replace(raw, value=None))
+    with pytest.raises(DataError, match=r'columns name "value", but the rows of made-up have none'):
+        prepare(board("leave_last_out", columns=["value"]), replace(raw, value=None))
+    gaps = replace(bare, order=np.where(np.arange(len(raw)) == 7, -1, 1))
+    with pytest.raises(DataError, match=rf"1 of \d+ rows .* row 7: user {raw.user[7]}, item {raw.item[7]}\)"):
+        prepare(board("leave_last_out"), gaps)
     two_each = Raw(np.array([1, 1, 2, 2]), np.array([1, 2, 1, 2]), np.ones(4, np.float32), time=np.arange(4))
     with pytest.raises(DataError, match="leaves nothing to ask"):
         prepare(board("leave_last_out"), two_each)
@@ -310,7 +434,16 @@ PUBLISHED = {
     "ml-1m-rate": (6040, 3706, 900_188, 100_021, 100_021),
     "ml-1m-strong": (5034, 3502, 480_438, 500, 8_582),
     "ml-1m-next": (6040, 3416, 987_531, 6040, 6040),
+    "ml-100k-rate-kfold": (943, 1682, 80_000, 20_000, 20_000),
+    "ml-1m-rate-kfold": (6040, 3706, 800_167, 200_042, 200_042),  # the last fold is a row smaller
+    "ml-1m-top-n": (6033, 3123, 673_059, 6033, 80_695),
+    "ml-1m-ncf": (6040, 3706, 994_169, 6040, 6040),
+    "gowalla-top-n": (29_858, 40_981, 810_128, 29_858, 217_242),
+    "beauty-next": (22_363, 12_101, 198_502 - 2 * 22_363, 22_363, 22_363),
+    "sports-next": (35_598, 18_357, 296_337 - 2 * 35_598, 35_598, 35_598),
+    "toys-next": (19_412, 11_924, 167_597 - 2 * 19_412, 19_412, 19_412),
 }
+NOT_AT_HAND = {"ml-20m-strong"}
 
 
 @pytest.mark.skipif("RECARENA_MIRROR" not in os.environ, reason="RECARENA_MIRROR is not set")
@@ -325,13 +458,30 @@ def test_the_published_boards_have_these_sizes(name, tmp_path):
             prepared.answers[ask],
         )
         held = len(answers) if isinstance(answers, RateAnswers) else len(answers.relevant.values)
-        assert (train.n_users, train.n_items, len(train), len(queries), held) == PUBLISHED[name]
-    assert [fold.name for fold in folds] == (
-        ["u1", "u2", "u3", "u4", "u5"] if name == "ml-100k-rate" else ["fold-0"] if name == "ml-1m-rate" else [""]
-    )
+        found = (train.n_users, train.n_items, len(train), len(queries), held)
+        if (name, prepared.name) == ("ml-1m-rate-kfold", "fold-4"):
+            found = (*found[:2], found[2] - 1, found[3] + 1, found[4] + 1)
+        assert found == PUBLISHED[name]
+    assert tuple(fold.name for fold in folds) == benchmark.folds
+    if name == "ml-1m-ncf":  # 156 of the authors' lists name the target itself
+        assert np.bincount(queries.candidates.lengths)[99:].tolist() == [156, 5884]
     if name == "ml-100k-rate":  # together the five folds ask for every rating once
         assert sum(len(fold.answers["rate"]) for fold in folds) == 100_000
 
 
 def test_every_published_board_has_its_sizes_here():
-    assert set(PUBLISHED) == {n for n in benchmark_names(ROOT) if not n.startswith("tiny-")}
+    assert set(PUBLISHED) | NOT_AT_HAND == {n for n in benchmark_names(ROOT) if not n.startswith("tiny-")}
+
+
+@pytest.mark.skipif("RECARENA_MIRROR" not in os.environ, reason="RECARENA_MIRROR is not set")
+def test_a_board_by_time_refuses_the_mirror_of_movielens_1m(tmp_path):
+    # half of its times are missing: it gives an order within each user, which does not say who came first
+    by_time = board("global_time", dataset="ml-1m")
+    assert by_time.needs == {"time", "order"}
+    ml_1m = load_dataset(ROOT, "ml-1m")
+    mirror = ml_1m.model_copy(update={"sources": tuple(s for s in ml_1m.sources if s.kind == "mirror")})
+    with pytest.raises(DataError, match="lacks real times"):
+        interactions.load(mirror, tmp_path, needs=by_time.needs, say=lambda _: None)
+    raw = interactions.load(mirror, tmp_path, say=lambda _: None).raw
+    with pytest.raises(DataError, match=r"made-up-global_time\.toml: split global_time: these rows have no times"):
+        prepare(by_time, raw)

@@ -6,13 +6,14 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recarena import Ragged, RankQueries, top_k
-from recarena.contract import ranking
+from recarena.contract import ranking, selection
 from recarena.contract.answers import RankAnswers
 from recarena.contract.metrics import evaluate
+from recarena.contract.ranking import Factors
 
 
 def ask(
@@ -20,11 +21,12 @@ def ask(
     k: int,
     n_items: int,
     exclude: list[list[int]] | None = None,
-    candidates: np.ndarray | None = None,
+    candidates: list[list[int]] | None = None,
 ) -> RankQueries:
     nothing = Ragged.from_lists([[]] * n_queries)
     seen = None if exclude is None else Ragged.from_lists(exclude)
-    return RankQueries(user=None, history=nothing, exclude=seen, candidates=candidates, k=k, n_items=n_items)
+    only = None if candidates is None else Ragged.from_lists(candidates)
+    return RankQueries(user=None, history=nothing, exclude=seen, candidates=only, k=k, n_items=n_items)
 
 
 def brute_force(score: np.ndarray, queries: RankQueries) -> list[list[int]]:
@@ -44,9 +46,8 @@ def asks(draw: st.DrawFn) -> RankQueries:
     exclude = [draw(st.lists(st.integers(0, n_items - 1))) for _ in range(n_queries)]
     candidates = None
     if draw(st.booleans()):
-        width = draw(st.integers(1, n_items))
-        rows = [sorted(draw(st.permutations(range(n_items)))[:width]) for _ in range(n_queries)]
-        candidates = np.array(rows, dtype=np.int32).reshape(n_queries, width)
+        one = st.sets(st.integers(0, n_items - 1))  # of any length, 0 too
+        candidates = [sorted(draw(one)) for _ in range(n_queries)]
     return ask(n_queries, draw(st.integers(1, 15)), n_items, exclude if draw(st.booleans()) else None, candidates)
 
 
@@ -125,6 +126,8 @@ def test_infinite_scores_are_scores() -> None:
         (np.zeros((4, 5)), r"the scores have shape \(4, 5\), expected"),  # a row too many: whose row is missing?
         (np.zeros((1, 5)), r"the scores have shape \(1, 5\), expected"),
         (lambda _: np.zeros(5), r"scores of queries 0..2 have shape \(5,\), expected \(3, 5\)"),
+        (Factors(np.zeros((3, 2)), np.zeros((4, 2))), r"shapes \(3, 2\) and \(4, 2\), expected \(3, d\) and \(5, d\)"),
+        (Factors(np.zeros((3, 2)), np.zeros((5, 3))), r"shapes \(3, 2\) and \(5, 3\), expected"),
         (np.array([0, 1, np.nan, 0, 0]), "the score of query 0, item 2 is NaN; did training diverge"),
         (lambda _: np.where(np.arange(15).reshape(3, 5) == 8, np.nan, 0), "the score of query 1, item 3 is NaN"),
     ],
@@ -132,6 +135,182 @@ def test_infinite_scores_are_scores() -> None:
 def test_scores_that_cannot_be_ranked(score: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         top_k(score, ask(3, 2, 5))  # type: ignore[arg-type]
+
+
+# --- the short way: every list is the one that the definition gives, bit for bit --------------------------------------
+
+
+def by_definition(score: np.ndarray, queries: RankQueries) -> np.ndarray:
+    """Sort every allowed item by falling score and then by its coin; -inf counts as the lowest finite score."""
+    n_queries, n_items = len(queries), queries.n_items
+    score = np.broadcast_to(score, (n_queries, n_items))
+    score = score if score.dtype in (np.float32, np.float64) else score.astype(np.float64)
+    out = np.full((n_queries, queries.k), -1, np.int32)
+    for q in range(n_queries):
+        allowed = np.ones(n_items, bool) if queries.candidates is None else np.zeros(n_items, bool)
+        if queries.candidates is not None:
+            allowed[queries.candidates[q]] = True
+        if queries.exclude is not None:
+            allowed[queries.exclude[q]] = False
+        items = np.flatnonzero(allowed)
+        falling = -np.maximum(score[q, items], np.finfo(score.dtype).min)
+        best = items[np.lexsort((selection.coins(q, items), falling))][: queries.k]
+        out[q, : len(best)] = best
+    return out
+
+
+KINDS = [
+    "smooth",
+    "few values",
+    "constant",
+    "mostly -inf",
+    "some inf",
+    "zeros of both signs",
+    "lowest",
+    "ints",
+    "halves",
+]
+
+
+def scores_of(kind: str, shape: tuple[int, ...], rng: np.random.Generator, dtype: type) -> np.ndarray:
+    smooth = rng.standard_normal(shape).astype(dtype)
+    if kind == "few values":
+        return rng.integers(0, 4, shape).astype(dtype)
+    if kind == "constant":
+        return np.full(shape, 3, dtype)
+    if kind == "mostly -inf":
+        return np.where(rng.random(shape) < 0.9, -np.inf, smooth).astype(dtype)
+    if kind == "some inf":
+        return np.where(rng.random(shape) < 0.1, np.inf, smooth).astype(dtype)
+    if kind == "zeros of both signs":
+        return np.where(rng.random(shape) < 0.5, -0.0, 0.0).astype(dtype)
+    if kind == "lowest":
+        return np.where(rng.random(shape) < 0.9, np.finfo(dtype).min, -np.inf).astype(dtype)
+    if kind == "ints":
+        return rng.integers(-9, 9, shape)
+    if kind == "halves":
+        return smooth.astype(np.float16)
+    return smooth
+
+
+@st.composite
+def large_asks(draw: st.DrawFn) -> tuple[RankQueries, int]:
+    """Catalogues in which k is a small part, or not; excluded items among the best; candidates; short of items."""
+    seed = draw(st.integers(0, 9999))
+    rng = np.random.default_rng(seed)
+    n_queries, n_items, k = draw(st.integers(1, 9)), draw(st.integers(1, 400)), draw(st.integers(1, 40))
+    share = draw(st.sampled_from([0.0, 0.05, 0.5, 0.98, 1.0]))
+    exclude = [rng.choice(n_items, int(share * n_items)).tolist() for _ in range(n_queries)]  # some of them twice
+    candidates = None
+    if draw(st.integers(0, 3)) == 0:
+        candidates = [np.flatnonzero(rng.random(n_items) < rng.random()).tolist() for _ in range(n_queries)]
+    return ask(n_queries, k, n_items, exclude if draw(st.booleans()) else None, candidates), seed
+
+
+@given(large_asks(), st.sampled_from(KINDS), st.sampled_from([np.float32, np.float64]), st.booleans())
+@settings(max_examples=400, deadline=None)
+def test_lists_are_those_of_the_definition(
+    case: tuple[RankQueries, int], kind: str, dtype: type, one_a_query: bool
+) -> None:
+    queries, seed = case
+    shape = (len(queries), queries.n_items) if one_a_query else (queries.n_items,)
+    score = scores_of(kind, shape, np.random.default_rng(seed), dtype)
+    before = score.copy()
+    expected = by_definition(score, queries)
+    np.testing.assert_array_equal(top_k(score, queries), expected)
+    np.testing.assert_array_equal(score, before)
+    with pytest.MonkeyPatch.context() as patch:  # in threads, and in chunks
+        patch.setattr(ranking, "SHARE_FLOATS", 8)
+        patch.setattr(ranking, "_threads", lambda: 3)
+        patch.setattr(ranking, "CHUNK_FLOATS", 3 * queries.n_items + 1)
+        np.testing.assert_array_equal(top_k(score, queries), expected)
+
+
+@given(large_asks(), st.sampled_from(["few values", "smooth"]), st.sampled_from([np.float32, np.float64]))
+@settings(deadline=None)
+def test_factors_are_their_products(case: tuple[RankQueries, int], kind: str, dtype: type) -> None:
+    queries, seed = case
+    rng = np.random.default_rng(seed)
+    x, y = (scores_of(kind, (n, 3), rng, dtype) for n in (len(queries), queries.n_items))
+    # the products of whole numbers are exact, however they are summed; of others, the lists may differ by rounding
+    if kind == "smooth":
+        x, y = np.round(x * 8), np.round(y * 8)
+    np.testing.assert_array_equal(top_k(Factors(x, y), queries), by_definition(x @ y.T, queries))
+
+
+@pytest.mark.parametrize("where", ["exclude", "tail", "middle"])
+def test_a_nan_is_found_wherever_it_is(where: str) -> None:
+    score = np.random.default_rng(0).random((4, 101), dtype=np.float32)
+    item = {"exclude": 7, "tail": 100, "middle": 50}[where]
+    score[2, item] = np.nan
+    for queries in (ask(4, 3, 101, [[7]] * 4), ask(4, 90, 101, [[7]] * 4), ask(4, 3, 101, [[7]] * 4, [[1, 2]] * 4)):
+        with pytest.raises(ValueError, match=f"the score of query 2, item {item} is NaN"):
+            top_k(score, queries)
+        assert np.isnan(score).sum() == 1 and np.isfinite(score[:, 7]).sum() == (3 if where == "exclude" else 4)
+
+
+def test_scores_that_cannot_be_written_to_are_copied() -> None:
+    score = np.random.default_rng(0).random((5, 60)).astype(np.float32)
+    score.flags.writeable = False
+    queries = ask(5, 4, 60, [[1, 2, 3]] * 5)
+    np.testing.assert_array_equal(top_k(lambda rows: score[rows], queries), by_definition(score, queries))
+    turned = np.asfortranarray(score)
+    np.testing.assert_array_equal(top_k(turned, queries), by_definition(score, queries))
+
+
+def test_an_error_in_a_thread_is_the_error_of_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranking, "SHARE_FLOATS", 8)
+    monkeypatch.setattr(ranking, "_threads", lambda: 2)
+    score = np.zeros((6, 50))
+    score[[1, 5], 9] = np.nan
+    with pytest.raises(ValueError, match="the score of query 1, item 9"):
+        top_k(score, ask(6, 2, 50))
+
+
+def test_the_runner_tells_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert ranking._threads() == 7
+    monkeypatch.setenv("OMP_NUM_THREADS", "all")
+    assert ranking._threads() >= 1
+
+
+# --- tensors ----------------------------------------------------------------------------------------------------------
+
+
+@given(large_asks(), st.sampled_from(KINDS), st.sampled_from([np.float32, np.float64]), st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_tensors_get_the_lists_of_arrays(case: tuple[RankQueries, int], kind: str, dtype: type, on_host: bool) -> None:
+    torch = pytest.importorskip("torch")
+    queries, seed = case
+    score = scores_of(kind, (len(queries), queries.n_items), np.random.default_rng(seed), dtype)
+    tensor = torch.from_numpy(score.copy())
+    expected = by_definition(score, queries)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ranking, "_on_host", lambda _: on_host)  # the way of a GPU, on the CPU
+        np.testing.assert_array_equal(top_k(tensor, queries), expected)
+        np.testing.assert_array_equal(top_k(lambda rows: tensor[rows], queries), expected)
+        np.testing.assert_array_equal(tensor.numpy(), score)
+        np.testing.assert_array_equal(top_k(tensor[0], queries), by_definition(score[0], queries))
+
+
+@pytest.mark.parametrize("on_host", [True, False])
+def test_tensors_with_gradients_of_halves_and_factors(on_host: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(ranking, "_on_host", lambda _: on_host)
+    queries = ask(6, 5, 90, [[1, 2]] * 6)
+    rng = np.random.default_rng(2)
+    x, y = rng.integers(-4, 4, (6, 3)).astype(np.float32), rng.integers(-4, 4, (90, 3)).astype(np.float32)
+    expected = by_definition(x @ y.T, queries)
+    a, b = torch.from_numpy(x).requires_grad_(), torch.from_numpy(y)
+    np.testing.assert_array_equal(top_k(Factors(a, b), queries), expected)
+    np.testing.assert_array_equal(top_k(a @ b.T, queries), expected)
+    np.testing.assert_array_equal(top_k((a @ b.T).bfloat16(), queries), expected)  # whole numbers up to 48: exact
+    with pytest.raises(ValueError, match="the score of query 3, item 4 is NaN"):
+        bad = (a @ b.T).detach()
+        bad[3, 4] = torch.nan
+        top_k(bad, queries)
+    with pytest.raises(ValueError, match=r"the scores have shape \(6, 89\), expected"):
+        top_k((a @ b.T)[:, :89], queries)
 
 
 # --- law 2: a constant scorer gets the value of a random order -------------------------------------------------------
@@ -161,7 +340,7 @@ def test_a_constant_scorer_with_candidates_gets_it_too() -> None:
     rng = np.random.default_rng(6)
     # the target sits at the end of a stretch that holds nothing else: a rotation of the catalogue would favour it
     candidates = np.sort(np.column_stack([np.full(n_queries, 999), rng.random((n_queries, 500)).argsort()[:, :100]]))
-    queries = ask(n_queries, 10, n_items, candidates=candidates.astype(np.int32))
+    queries = ask(n_queries, 10, n_items, candidates=candidates.tolist())
     best = top_k(np.zeros(n_items), queries)
     assert near((best == 999).sum(), n_queries, 10 / width)
 

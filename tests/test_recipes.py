@@ -71,8 +71,13 @@ def test_every_committed_benchmark_loads(name):
 
 
 def test_the_committed_recipes_are_these():
-    assert folders.dataset_names(ROOT) == ["ml-100k", "ml-1m", "tiny"]
-    assert len(folders.benchmark_names(ROOT)) == 11
+    names = (
+        "amazon-beauty amazon-book amazon-sports amazon-toys gowalla ml-100k ml-10m ml-1m ml-1m-ncf ml-20m msd netflix"
+    )
+    assert folders.dataset_names(ROOT) == [*names.split(), "tiny", "yelp2018"]
+    boards = """ml-100k-rate ml-100k-rate-kfold ml-1m-rate ml-100k-top-n ml-1m-top-n ml-100k-strong ml-1m-strong
+        ml-20m-strong ml-100k-next ml-1m-next beauty-next sports-next toys-next gowalla-top-n ml-1m-ncf"""
+    assert set(boards.split()) <= set(folders.benchmark_names(ROOT))
 
 
 def test_no_python_beside_the_datasets():

@@ -40,7 +40,7 @@ def zipped() -> bytes:
 
 
 ZIP = zipped()
-EXPECT = parsers.u_data(ROWS, "", "utf-8")
+EXPECT = parsers.PARSERS["u.data"](ROWS, "", "utf-8")
 
 
 class Server:
@@ -361,11 +361,26 @@ needs_mirror = pytest.mark.skipif(not REAL_MIRROR, reason="RECARENA_MIRROR is no
 
 
 @needs_mirror
-@pytest.mark.parametrize("name", ["ml-100k", "ml-1m"])
+@pytest.mark.parametrize(
+    "name", ["ml-100k", "ml-1m", "ml-1m-ncf", "amazon-beauty", "amazon-sports", "amazon-toys", "gowalla"]
+)
 def test_the_mirrors_rows_are_the_expected_ones(name, tmp_path, monkeypatch):
     monkeypatch.setenv("RECARENA_MIRROR", REAL_MIRROR)
     raw = interactions.load(load_dataset(ROOT, name), tmp_path, say=quiet).raw
-    assert set(np.unique(raw.item).tolist()) <= set(raw.titles)
+    assert not raw.titles or set(np.unique(raw.item).tolist()) <= set(raw.titles)
+
+
+@needs_mirror
+def test_ncfs_test_rows_and_negatives_are_as_published(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECARENA_MIRROR", REAL_MIRROR)
+    raw = interactions.load(load_dataset(ROOT, "ml-1m-ncf"), tmp_path, say=quiet).raw
+    assert np.bincount(raw.part).tolist() == [994_169, 0, 6_040]
+    target = dict(zip(raw.user[raw.part == 2].tolist(), raw.item[raw.part == 2].tolist(), strict=True))
+    frozen = raw.candidates
+    assert set(frozen.item.lengths.tolist()) == {99}
+    wanted = np.array([target[user] for user in frozen.user.tolist()])
+    # negatives that are the test item itself: a defect of the original files
+    assert int((frozen.item.values == np.repeat(wanted, 99)).sum()) == 156
 
 
 @needs_mirror

@@ -1,9 +1,11 @@
 """Splits: every row in one place, the same every time, and equal to what the authors' own rules give."""
 
 import gzip
+import importlib
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recarena.contract.arrays import Ragged
 from recarena.contract.errors import DataError
 from recarena.data import filters, interactions, splits
 from recarena.data.folders import load_benchmark, load_dataset
-from recarena.data.raw import Raw
+from recarena.data.raw import Candidates, Raw
 from recarena.data.recipes import KeepFrequent, KeepRows
 
 ROOT = Path(__file__).parents[1]
@@ -42,21 +45,38 @@ def raws(draw: Callable, min_users: int = 5) -> Raw:
     return rows_of(pairs.tolist(), rng.integers(0, 30, len(pairs)).tolist())
 
 
+def divided(raw: Raw, parts: tuple[int, ...]) -> Raw:
+    """As if the authors had divided the rows: by turns, whatever they are."""
+    return replace(raw, part=np.resize(np.array(parts, dtype=np.int8), len(raw)))
+
+
+def with_candidates(raw: Raw) -> Raw:
+    """As if the authors had held out some rows and frozen four candidates for each user of these."""
+    raw = divided(raw, (0, 2, 0, 0, 0))
+    asked = np.unique(raw.user[raw.part == 2])[::-1]  # in no particular order
+    items = np.random.default_rng(0).choice(np.unique(raw.item), (len(asked), 4))
+    return replace(raw, candidates=Candidates(asked, Ragged.from_lists(items.tolist())))
+
+
 ALL: dict[str, Callable[[Raw], list[splits.RowSplit]]] = {
     "official_folds": lambda raw: splits.official_folds(raw, n_folds=5),
     "kfold": lambda raw: splits.kfold(raw, n_folds=4, seed=42, folds=range(4)),
     "per_user_ratio": lambda raw: splits.per_user_ratio(raw, ratios=[0.6, 0.2, 0.2], seed=1),
     "leave_last_out": splits.leave_last_out,
     "held_out_users": lambda raw: splits.held_out_users(raw, n_validation=2, n_test=2),
+    "official_files": lambda raw: splits.official_files(divided(raw, (0, 2, 1, 0, 0))),
+    "sampled_candidates": lambda raw: splits.sampled_candidates(with_candidates(raw)),
+    "global_time": lambda raw: splits.global_time(raw, train_fraction=0.6, validation_fraction=0.2),
 }
+TOO_THIN = "has five rows|are to be held out of|split global_time: no|is earlier than the moment"
 
 
 def attempt(name: str, raw: Raw) -> list[splits.RowSplit]:
-    """Split, or give up on a table too thin for held-out users, which says so."""
+    """Split, or give up on a table too thin for a split, which says so."""
     try:
         return ALL[name](raw)
     except DataError as error:
-        assert re.search("has five rows|are to be held out of", str(error))
+        assert re.search(TOO_THIN, str(error))
         return []
 
 
@@ -98,8 +118,8 @@ def test_a_split_is_the_same_every_time(name, raw):
 @settings(deadline=None, max_examples=30)
 @given(raw=raws(), seed=st.integers(0, 1000))
 def test_which_rows_are_held_out_does_not_depend_on_their_items(name, raw, seed):
-    if name == "held_out_users":
-        return  # its vocabulary does depend on the training users' items; test_questions.py has the law for it
+    if name in {"held_out_users", "global_time"}:
+        return  # their vocabulary does depend on the training rows' items; test_questions.py has the law for them
     other = Raw(raw.user, np.random.default_rng(seed).permutation(raw.item), raw.value, raw.time)
     for one, two in zip(attempt(name, raw), attempt(name, other), strict=True):
         assert one.test.target.tolist() == two.test.target.tolist()
@@ -124,6 +144,36 @@ def test_kfold_is_scikit_learns():
     folds = splits.kfold(raw, n_folds=3, seed=42, folds=[0, 1, 2])
     assert [fold.test.target.tolist() for fold in folds] == [[0, 1, 5, 8], [2, 7, 9], [3, 4, 6]]
     assert [fold.name for fold in splits.kfold(raw, n_folds=3, seed=42, folds=[2])] == ["fold-2"]
+
+
+def test_kfold_is_surprises():
+    # printed by surprise.model_selection.KFold(5, random_state=0) (Surprise 1.1.5) on a dataset of eleven rows
+    raw = rows_of([(u, 0) for u in range(11)])
+    folds = splits.kfold(raw, n_folds=5, seed=0, folds=range(5))
+    assert [fold.test.target.tolist() for fold in folds] == [[2, 4, 9], [6, 10], [1, 7], [3, 8], [0, 5]]
+
+
+@settings(deadline=None, max_examples=60)
+@given(raw=raws(), seed=st.integers(0, 99), ratios=st.sampled_from([(8, 1, 1), (6, 2, 2), (1, 1, 1)]))
+def test_per_user_ratio_cuts_by_the_rank_of_a_random_key(raw, seed, ratios):
+    (split,) = splits.per_user_ratio(raw, ratios=ratios, seed=seed)
+    table = pd.DataFrame({"user": raw.user, "key": np.random.default_rng(seed).random(len(raw))})
+    rank = table.groupby("user")["key"].rank(method="first").to_numpy() - 1
+    n_train, n_validation, _ = np.array([splits.ratio_counts(int((raw.user == u).sum()), ratios) for u in raw.user]).T
+    assert split.train.tolist() == np.flatnonzero(rank < n_train).tolist()
+    assert split.test.target.tolist() == np.flatnonzero(rank >= n_train + n_validation).tolist()
+
+
+def test_keys_that_are_equal_at_a_cut_are_taken_in_row_order():
+    per_user = importlib.import_module("recarena.data.splits.per_user_ratio")  # not the function of that name
+    user = np.array([0, 1, 0, 1, 0, 1])
+    key = np.array([0.5, 0.1, 0.5, 0.1 + 1e-17, 0.25, 0.9])
+    low, high = per_user._lowest(user, key, [np.array([2, 1])])
+    assert (low.tolist(), high.tolist()) == ([0, 1, 4], [2, 3, 5])
+    # keys that differ beyond the 44 leading bits that a sort with a million users has room for
+    user, key = np.array([0, 0, 1 << 20]), np.array([0.5 + 2**-53, 0.5, 0.1])
+    one, two = np.zeros((1 << 20) + 1, dtype=np.int64), np.ones((1 << 20) + 1, dtype=np.int64)
+    assert [part.tolist() for part in per_user._lowest(user, key, [one, two])] == [[], [1, 2], [0]]
 
 
 # --- per-user ratio -----------------------------------------------------------------------------------------------
@@ -171,6 +221,16 @@ def test_leave_last_out_goes_by_time_and_ties_by_row():
     assert split.train.tolist() == [0, 3, 4, 5]  # user 2 has two rows: training, and no question
 
 
+@settings(deadline=None, max_examples=60)
+@given(raw=raws(), scale=st.sampled_from([1, 1000, 1 << 57]))
+def test_leave_last_out_takes_the_last_two_in_order_of_time_and_row(raw, scale):
+    (split,) = splits.leave_last_out(replace(raw, time=raw.time * scale))
+    table = pd.DataFrame({"user": raw.user, "time": raw.time}).sort_values("time", kind="stable")
+    table = table[table.groupby("user")["user"].transform("size") >= 3]
+    assert split.test.target.tolist() == sorted(table.groupby("user").nth(-1).index)
+    assert split.validation.target.tolist() == sorted(table.groupby("user").nth(-2).index)
+
+
 def test_leave_last_out_takes_an_order_for_want_of_times_but_refuses_gaps():
     timed = rows_of([(1, i) for i in range(5)], [4, 2, 0, 1, 3])
     ordered = Raw(timed.user, timed.item, timed.value, order=timed.time * 10)
@@ -180,6 +240,74 @@ def test_leave_last_out_takes_an_order_for_want_of_times_but_refuses_gaps():
         splits.leave_last_out(unknown)
     with pytest.raises(DataError, match="have no chronological order"):
         splits.leave_last_out(Raw(timed.user, timed.item, timed.value))
+
+
+# --- the authors' own files ---------------------------------------------------------------------------------------
+
+
+def test_official_files_are_the_authors_parts():
+    raw = rows_of([(1, i) for i in range(6)])
+    (split,) = splits.official_files(replace(raw, part=np.array([0, 2, 1, 0, 2, 0], dtype=np.int8)))
+    assert split.train.tolist() == [0, 3, 5]
+    assert (split.validation.target.tolist(), split.test.target.tolist()) == ([2], [1, 4])
+    assert split.test.history is split.validation.history is split.train
+    assert splits.official_files(divided(raw, (0, 2)))[0].validation is None
+
+
+def test_what_the_authors_files_lack_is_named():
+    raw = rows_of([(1, 1), (1, 2), (2, 1), (2, 3)])
+    with pytest.raises(DataError, match="split official_files: this dataset's source is not divided"):
+        splits.official_files(raw)
+    with pytest.raises(DataError, match="split official_files: no test row is left"):
+        splits.official_files(divided(raw, (0,)))
+    with pytest.raises(DataError, match="no frozen candidates"):
+        splits.sampled_candidates(divided(raw, (0, 2)))
+    frozen = with_candidates(raw)  # row 1 is the test row: of user 1
+    with pytest.raises(DataError, match="1 rows are for validation"):
+        splits.sampled_candidates(replace(frozen, part=np.array([0, 2, 1, 0], dtype=np.int8)))
+    lists = Candidates(np.array([2]), Ragged.from_lists([[1]]))
+    with pytest.raises(DataError, match=r"1 users have a test row but no list .*first is 1\)"):
+        splits.sampled_candidates(replace(frozen, candidates=lists))
+    lists = Candidates(np.array([2, 1]), Ragged.from_lists([[1], [3]]))
+    with pytest.raises(DataError, match=r"1 users have a list of candidates but no test row .*first is 2\)"):
+        splits.sampled_candidates(replace(frozen, candidates=lists))
+    lists = Candidates(np.array([1, 1]), Ragged.from_lists([[1], [3]]))
+    with pytest.raises(DataError, match="user 1 has 2 lists"):
+        splits.sampled_candidates(replace(frozen, candidates=lists))
+
+
+# --- global time --------------------------------------------------------------------------------------------------
+
+
+def test_global_time_parts_no_equal_times_and_drops_what_has_no_past():
+    raw = rows_of(
+        [(1, 1), (2, 2), (1, 3), (2, 1), (1, 2), (2, 4), (3, 1), (1, 9), (2, 3), (3, 9)],
+        [10, 20, 30, 60, 40, 40, 50, 70, 80, 90],
+    )
+    # in order of time the fifth row has 40 and so has the fourth: both are after the moment; the eighth has 70
+    (split,) = splits.global_time(raw, train_fraction=0.4, validation_fraction=0.3)
+    assert split.train.tolist() == split.validation.history.tolist() == [0, 1, 2]
+    assert split.validation.target.tolist() == [3, 4]
+    assert (split.test.target.tolist(), split.test.history.tolist()) == ([8], [0, 1, 2, 3, 4])
+    assert {reason: rows.tolist() for reason, rows in split.dropped.items()} == {
+        "later rows of users without a training row": [6, 9],
+        "later rows with items no training row has": [5, 7],
+    }
+    (split,) = splits.global_time(raw, train_fraction=0.7)  # no validation
+    assert (split.validation, split.test.target.tolist()) == (None, [8])
+    assert split.train.tolist() == split.test.history.tolist() == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_global_time_wants_real_times_and_rows_in_every_part():
+    raw = rows_of([(1, 1), (1, 2), (1, 3), (1, 4)], [5, 5, 5, 9])
+    with pytest.raises(
+        DataError, match="these rows have no times, or not all of them: a place in each user's own order"
+    ):
+        splits.global_time(replace(raw, time=None, order=raw.time), train_fraction=0.5)
+    with pytest.raises(DataError, match=r"none of the 4 rows is earlier than the moment at 0\.5"):
+        splits.global_time(raw, train_fraction=0.5)
+    with pytest.raises(DataError, match="no test row has a user and an item of the training rows"):
+        splits.global_time(raw, train_fraction=0.75)
 
 
 # --- held-out users -----------------------------------------------------------------------------------------------
@@ -246,6 +374,10 @@ def test_the_threshold_itself_passes_or_not_as_the_recipe_says():
     assert filters.keep(raw, [step(keep="rows", value_at_least=4)])[0].tolist() == [2, 3]
     assert filters.keep(raw, [step(keep="rows", value_above=4)])[0].tolist() == [3]
     assert filters.keep(raw, [step(keep="rows", value_above=3.5)])[0].tolist() == [2, 3]
+    kept, dropped = filters.keep(raw, [step(keep="rows", value_not=3)])
+    assert (kept.tolist(), dropped) == ([1, 2, 3], {"value equal to 3": 1})
+    with pytest.raises(DataError, match="a filter looks at the rows' values, but this dataset's source gives none"):
+        filters.keep(replace(raw, value=None), [step(keep="rows", value_not=3)])
 
 
 def test_counts_once_or_until_nothing_falls():
@@ -260,6 +392,30 @@ def test_counts_once_or_until_nothing_falls():
     assert dropped == {"users and items with fewer than 2 rows, repeated": 3}
     items = filters.keep(raw, [step(keep="items", rows_at_least=2, repeat=False)])[0]
     assert items.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    raw=raws(),
+    least=st.integers(2, 6),
+    repeat=st.booleans(),
+    what=st.sampled_from(["users", "items", "users and items"]),
+)
+def test_cores_are_what_counting_again_and_again_gives(raw, least, repeat, what):
+    table = pd.DataFrame({"users": raw.user, "items": raw.item})
+    while True:
+        good = np.logical_and.reduce([table.groupby(c)[c].transform("size") >= least for c in what.split(" and ")])
+        table = table[good]
+        if not repeat or good.all():
+            break
+    try:
+        rows, dropped = filters.keep(raw, [step(keep=what, rows_at_least=least, repeat=repeat)])
+    except DataError as error:
+        assert "leaves no row at all" in str(error)
+        assert len(table) == 0
+        return
+    assert rows.tolist() == table.index.tolist()
+    assert sum(dropped.values()) == len(raw) - len(rows)
 
 
 def test_the_order_of_the_steps_counts():
@@ -281,12 +437,29 @@ def six_users() -> Raw:
     return rows_of([pairs[p] for p in shuffled], [int(p) for p in np.random.default_rng(1).permutation(len(pairs))])
 
 
+def six_users_with_files() -> Raw:
+    """The same six users, their rows divided by authors."""
+    raw = six_users()
+    return replace(raw, part=np.random.default_rng(4).choice(np.array([0, 0, 0, 1, 2], np.int8), len(raw)))
+
+
+def six_users_with_candidates() -> Raw:
+    """The same six users, one row of each held out by authors, who froze two items for each."""
+    raw = six_users()
+    part = np.zeros(len(raw), dtype=np.int8)
+    part[[np.flatnonzero(raw.user == u)[1] for u in range(1, 7)]] = 2
+    return replace(raw, part=part, candidates=Candidates(np.arange(1, 7), Ragged.from_lists([[0, 1]] * 6)))
+
+
 DRAWN = {
     "official_folds": lambda raw: splits.official_folds(raw)[0],
     "kfold": lambda raw: splits.kfold(raw, n_folds=5, seed=42, folds=[0])[0],
     "per_user_ratio": lambda raw: splits.per_user_ratio(raw, ratios=[0.6, 0.2, 0.2], seed=0)[0],
     "leave_last_out": lambda raw: splits.leave_last_out(raw)[0],
     "held_out_users": lambda raw: splits.held_out_users(raw, n_validation=1, n_test=2)[0],
+    "official_files": lambda _: splits.official_files(six_users_with_files())[0],
+    "sampled_candidates": lambda _: splits.sampled_candidates(six_users_with_candidates())[0],
+    "global_time": lambda raw: splits.global_time(raw, train_fraction=0.6, validation_fraction=0.2)[0],
 }
 
 

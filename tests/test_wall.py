@@ -83,6 +83,16 @@ def test_a_good_run_is_timed_measured_and_heard(outcome_of):
     assert outcome_of.prediction.tolist() == [0.0, 0.0]
 
 
+def test_a_file_shared_by_the_members_of_a_paper_comes_along(outcome_of, project):
+    folder = project.root / "reproductions" / "hostile"
+    folder.mkdir(exist_ok=True)
+    (folder / "_shared.py").write_text("from ._deeper import seven\ndef answer(q): return np.full(len(q), seven)\n"
+                                       "import numpy as np\n")  # fmt: skip
+    (folder / "_deeper.py").write_text("seven = 7.0\n")
+    outcome = outcome_of("from ._shared import answer\n" + body(rate="return answer(queries)"))
+    assert outcome.status == "ok" and outcome_of.prediction.tolist() == [7, 7]
+
+
 @pytest.mark.parametrize(
     ("fit", "status", "reason"),
     [
@@ -257,9 +267,9 @@ def test_the_same_seed_gives_the_same_numbers_whichever_generator_is_used(outcom
 def test_candidates_carry_nothing_by_their_place():
     def asked(candidates: list[int]) -> RankQueries:
         history = Ragged.from_lists([[0]])
-        return RankQueries(None, history, history, np.array([candidates], np.int32), k=1, n_items=5)
+        return RankQueries(None, history, history, Ragged.from_lists([candidates]), k=1, n_items=5)
 
-    assert asked(sorted([4, 1, 2])).candidates.tolist() == asked(sorted([1, 4, 2])).candidates.tolist()
+    assert asked(sorted([4, 1, 2])).candidates[0].tolist() == asked(sorted([1, 4, 2])).candidates[0].tolist()
     with pytest.raises(ValueError, match="sorted"):
         asked([4, 1, 2])  # a target that comes first could be told by its place
 

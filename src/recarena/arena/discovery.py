@@ -8,6 +8,7 @@ import math
 import re
 import sys
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +34,7 @@ class Implementation:
         paper: the folder's name.
         who: the file's (or inner folder's) name.
         path: the file, or the folder with ``__init__.py``.
+        shared: files of the paper's folder that it imports, such as ``_features.py``.
         class_name: the one class marked ``@implementation``.
         author: who wrote it.
         departs: declared departures from the paper.
@@ -47,6 +49,7 @@ class Implementation:
     paper: str
     who: str
     path: Path
+    shared: tuple[Path, ...]
     class_name: str
     author: str
     departs: tuple[str, ...]
@@ -127,7 +130,8 @@ def read(path: Path) -> Implementation:
     try:
         source = entry.read_text(encoding="utf-8")
         tree = ast.parse(source, filename=where)
-        imports = _third_party(path)
+        shared = shared_files(path)
+        imports = _third_party([*_sources(path), *shared])
     except SyntaxError as error:
         raise ImplementationError(f"{where}:{error.lineno}: not valid Python: {error.msg}") from error
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
@@ -163,6 +167,7 @@ def read(path: Path) -> Implementation:
         paper=path.parent.name,
         who=path.stem,
         path=path,
+        shared=shared,
         class_name=node.name,
         author=facts["author"],
         departs=tuple(departs),
@@ -171,14 +176,44 @@ def read(path: Path) -> Implementation:
         kinds=kinds,
         imports=imports,
         script=_script(source, where),
-        code=code_hash(path),
+        code=code_hash(path, shared),
     )
 
 
-def code_hash(path: Path) -> str:
-    """Return the sha256 of a file, or of every file of a folder with their names."""
+def shared_files(path: Path) -> tuple[Path, ...]:
+    """Return the files beside an implementation that it, or one of them, imports: ``from ._features import ...``.
+
+    Their names begin with an underscore: what members of a paper share is nobody's implementation.
+
+    Raises:
+        ImplementationError: an import of a neighbour that is not there, or is a contender.
+    """
+    found: dict[str, Path] = {}
+    waiting = [file for file in _sources(path) if file.suffix == ".py" and path in (file, file.parent)]
+    while waiting:
+        file = waiting.pop()
+        up = 1 if file.parent == path.parent else 2  # from inside a folder, the neighbours are one step further
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom) or node.level != up:
+                continue
+            for name in [node.module.partition(".")[0]] if node.module else [alias.name for alias in node.names]:
+                neighbour = path.parent / f"{name}.py"
+                if not name.startswith("_") or not neighbour.is_file():
+                    raise ImplementationError(
+                        f"{path.parent.name}/{file.name}:{node.lineno}: imports {name} of its own paper; expected a "
+                        f"file such as {path.parent.name}/_{name.lstrip('_')}.py: only files whose names begin with an "
+                        "underscore are shared"
+                    )
+                if name not in found:
+                    found[name] = neighbour
+                    waiting.append(neighbour)
+    return tuple(found[name] for name in sorted(found))
+
+
+def code_hash(path: Path, shared: Sequence[Path] = ()) -> str:
+    """Return the sha256 of a file, or of every file of a folder with their names, and of what it shares."""
     total = hashlib.sha256()
-    for file in _sources(path):
+    for file in [*_sources(path), *shared]:
         name = file.relative_to(path.parent).as_posix()
         total.update(f"{name}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
     return total.hexdigest()
@@ -279,9 +314,9 @@ def _is_state(value: ast.expr | None) -> bool:
     )
 
 
-def _third_party(path: Path) -> tuple[str, ...]:
+def _third_party(files: Sequence[Path]) -> tuple[str, ...]:
     names: set[str] = set()
-    for file in (file for file in _sources(path) if file.suffix == ".py"):
+    for file in (file for file in files if file.suffix == ".py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 names |= {alias.name.partition(".")[0] for alias in node.names}

@@ -28,7 +28,7 @@ import psutil
 from recarena.arena.limit import limited
 from recarena.arena.wall import RUN_FOLDER
 from recarena.contract.answers import RateAnswers
-from recarena.contract.arrays import Ints
+from recarena.contract.arrays import Floats, Ints
 from recarena.contract.errors import RecarenaError
 from recarena.contract.folder import folder_hash, question_hash, write_question
 from recarena.contract.lifeline import close_memory, die_with_parent
@@ -41,6 +41,9 @@ from recarena.judge.records import AskResult, Values, write_values
 
 Result = TypeVar("Result")
 STAGE = "recarena-question-"  # the runner's process id follows
+OF_ERRORS = ("rmse", "mae")  # the metrics that an error tells
+MANY_ERRORS = 100_000
+LARGEST_HALF = 60_000.0  # float16 ends at 65,504
 
 
 @dataclass(frozen=True)
@@ -173,20 +176,38 @@ def _judge(
     queries = {ask: held.question.asks[ask] for ask in asks}
     results: dict[str, AskResult] = {}
     values: dict[str, np.ndarray[Any, Any]] = {}
-    for ask, prediction in predictions.load(folder, queries, who).items():
+    metrics = {ask: benchmark.asks[ask].metrics for ask in asks}
+    for ask, prediction in predictions.load(folder, queries, who, metrics).items():
         answers = held.answers[ask]
-        by_metric = evaluate_all(queries[ask], answers, prediction, benchmark.asks[ask].metrics)
+        by_metric = evaluate_all(queries[ask], answers, prediction, metrics[ask])
         results[ask] = AskResult(
             queries=len(queries[ask]), metrics={name: summary(name, each) for name, each in by_metric.items()}
         )
         asked = queries[ask]
         if isinstance(answers, RateAnswers) and isinstance(asked, RateQueries):
             # one signed error tells rmse and mae; the user groups errors that are not independent
-            values[f"{ask}.error"] = (prediction - answers.value).astype(np.float32)
+            if not by_metric.keys().isdisjoint(OF_ERRORS):
+                values[f"{ask}.error"] = _small(prediction - answers.value)
             values[f"{ask}.user"] = _who(held, asked)
-        else:
-            values |= {f"{ask}.{name}": each.astype(np.float32) for name, each in by_metric.items()}
+        values |= {
+            f"{ask}.{name}": each.astype(np.float32) for name, each in by_metric.items() if name not in OF_ERRORS
+        }
     return results, write_values(values, record, cache)
+
+
+def _small(error: Floats) -> Floats:
+    """Return errors as float32; where there are many as float16, half of it in git.
+
+    Rounded up or down by chance, with a fixed seed: rounding to the nearest would move an RMSE by up to 2e-4 where the
+    errors take few values, as a constant prediction's do. So it stays within 1e-5, and equal predictions stay equal.
+    """
+    if len(error) <= MANY_ERRORS or np.abs(error).max() > LARGEST_HALF:
+        return error.astype(np.float32)
+    nearest = error.astype(np.float16)
+    below = np.where(nearest > error, np.nextafter(nearest, np.float16(-np.inf)), nearest)
+    above = np.nextafter(below, np.float16(np.inf))
+    share = (error - below) / (above.astype(np.float64) - below)
+    return np.where(np.random.default_rng(0).random(len(error)) < share, above, below)
 
 
 def _who(held: Prepared, queries: RateQueries) -> Ints:

@@ -47,7 +47,7 @@ def _some(queries: Queries, rows: Ints) -> Queries:
         user=None if queries.user is None else queries.user[rows],
         history=history,
         exclude=exclude,
-        candidates=None if queries.candidates is None else queries.candidates[rows],
+        candidates=None if queries.candidates is None else queries.candidates.take(rows),
         k=queries.k,
         n_items=queries.n_items,
     )
@@ -56,4 +56,4 @@ def _some(queries: Queries, rows: Ints) -> Queries:
 def _some_answers(answers: Answers, rows: Ints) -> Answers:
     if isinstance(answers, RateAnswers):
         return RateAnswers(answers.value[rows])
-    return RankAnswers(answers.relevant.take(rows))
+    return RankAnswers(answers.relevant.take(rows), answers.popularity)

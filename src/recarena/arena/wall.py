@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,7 +122,7 @@ def _write_job(job: Job, folder: Path, code_cache: Path) -> None:
     facts = {
         "runner_pid": os.getpid(),
         "code": str(code),
-        "module": f"contender_{job.implementation.paper}_{job.implementation.who}",
+        "module": f"contender.{job.implementation.paper}.{job.implementation.who}",
         "class": job.implementation.class_name,
         "question": str(job.question),
         "asks": list(job.asks),
@@ -145,7 +145,8 @@ def keep_code(implementation: Implementation, code_cache: Path) -> Path:
     target = home / implementation.paper / implementation.path.name
     for compiled in list(home.rglob("__pycache__")):
         shutil.rmtree(compiled, ignore_errors=True)  # bytecode is not hashed, and anybody could have written it
-    if target.exists() and code_hash(target) == implementation.code:
+    names = [path.name for path in implementation.shared]
+    if target.exists() and _hash(target, names) == implementation.code:
         return target
     home.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=home.parent, prefix=".draft-"))
@@ -156,7 +157,9 @@ def keep_code(implementation: Implementation, code_cache: Path) -> Path:
             shutil.copytree(implementation.path, copy, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(implementation.path, copy)
-        if code_hash(copy) != implementation.code:
+        for path in implementation.shared:
+            shutil.copy2(path, copy.parent)
+        if _hash(copy, names) != implementation.code:
             raise RecarenaError(f"{implementation.name} was edited while it was to run; run again")
         if target.exists():  # and is not what its name says
             shutil.rmtree(home)
@@ -165,6 +168,12 @@ def keep_code(implementation: Implementation, code_cache: Path) -> Path:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return target
+
+
+def _hash(path: Path, shared: Sequence[str]) -> str | None:
+    """Return the hash of a copy; None where a shared file is missing."""
+    files = [path.with_name(name) for name in shared]
+    return code_hash(path, files) if all(file.is_file() for file in files) else None
 
 
 def _sweep(compiled: Path) -> None:

@@ -33,6 +33,7 @@ class About:
         describe: one or two sentences: what is seen, what is asked.
         asks: name of the ask -> its metrics, the first one ranks.
         folds: names of the folds, ("",) where there is one only.
+        as_published: items keep the numbers that their authors gave them.
     """
 
     name: str
@@ -41,6 +42,7 @@ class About:
     describe: str
     asks: Mapping[str, Sequence[str]]
     folds: Sequence[str] = ("",)
+    as_published: bool = False
 
 
 @dataclass(frozen=True)
@@ -280,7 +282,7 @@ def _values(one: Judged, ask: str, metric: str, whole: bool) -> Floats:
         # too large for git: one number stands for all queries, so the row shows no interval and ties with all
         result = one.record.asks[ask].metrics[metric]
         return np.array([result**2 if metric == "rmse" else result])
-    if parse(metric).kind == "rank":
+    if f"{ask}.{metric}" in one.values:
         return one.values[f"{ask}.{metric}"].astype(np.float64)
     error = one.values[f"{ask}.error"].astype(np.float64)
     return error**2 if metric == "rmse" else np.abs(error)

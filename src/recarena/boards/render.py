@@ -15,6 +15,9 @@ from recarena.contract.metrics import parse
 from recarena.judge.claims import Claim
 
 LOOKS = "Looks: versions judged on this question so far. A commit with + had uncommitted changes."
+AS_PUBLISHED = (
+    "**Items keep their published numbers here**, which may tell the future: a high score may come from the numbers."
+)
 BY = {"baseline": "base", "peer": "peer"}
 COLUMNS = 100  # of a table; metrics beside the first are shown as long as they fit, and all of them in --json
 
@@ -27,6 +30,8 @@ def markdown(board: Board) -> str:
         f"# {about.name} · {about.title}",
         about.describe,
     ]
+    if about.as_published:
+        parts.append(AS_PUBLISHED)
     for ranking in board.rankings:
         parts += _ranking(ranking, several=len(board.rankings) > 1)
     if board.not_ranked:
@@ -61,7 +66,7 @@ def _standings(ranking: Ranking, shown: Sequence[str]) -> tuple[pd.DataFrame, li
     for _, claim, _, _ in ranking.claims:
         if claim.metric == shown[0]:
             cells = {"rank": "–", "implementation": f"*{_safe(claim.model)}*", "by": "claim"}
-            lines.append((claim.value, 0, cells | {_head(shown[0]): f"*{_number(claim.value)}*"}))
+            lines.append((claim.value, 0, cells | {_head(shown[0]): f"*{_number(claim.value, claim.digits)}*"}))
     sign = -1 if parse(shown[0]).higher_is_better else 1
     lines.sort(key=lambda line: (sign * line[0], -line[1], line[2]["implementation"]))
     columns = ["rank", "implementation", "by", _head(shown[0]), "± 95%", *map(_head, shown[1:]), "claim", "seeds"]
@@ -104,8 +109,8 @@ def claims(ranking: Ranking) -> tuple[pd.DataFrame, list[str]]:
         {
             "claim": _safe(claim.model),
             "metric": parse(claim.metric).label,
-            "published": _number(claim.value),
-            "ours": _number(ours) if ours is not None else "",
+            "published": _number(claim.value, claim.digits),
+            "ours": _number(ours, claim.digits) if ours is not None else "",
             "verdict": words,
             "note": f"[{note}]",
         }
@@ -309,8 +314,8 @@ def _head(metric: str) -> str:
     return f"{known.label} {'↑' if known.higher_is_better else '↓'}"
 
 
-def _number(value: float) -> str:
-    return f"{value:.4f}"
+def _number(value: float, digits: int = 4) -> str:
+    return f"{value:.{digits}f}"
 
 
 def _spread(value: float) -> str:

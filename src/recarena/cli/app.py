@@ -1,4 +1,7 @@
-"""The commands, each a thin layer over one room of the house."""
+"""The commands, each a thin layer over one room of the house; a room is entered when its command is called.
+
+Importing all of them at the top would make ``--help`` wait for packages that it does not need.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,6 @@ from typing import Annotated
 
 import typer
 
-from recarena.cli.boards import check_boards, print_board, write_boards
-from recarena.cli.conformance import conform, verdicts
-from recarena.cli.doctor import examine
-from recarena.cli.newcomer import write_template
-from recarena.cli.project import Project
-from recarena.cli.runs import Options, run_benchmarks
 from recarena.cli.show import console, fail, note, short
 
 app = typer.Typer(
@@ -28,8 +25,10 @@ app = typer.Typer(
 First steps: `recarena doctor` says what can run here, `recarena run -b 'ml-100k-*'` runs it,
 `recarena board ml-100k-rate` shows a board, `recarena new mf kim` starts an implementation of your own.""",
 )
-data = typer.Typer(no_args_is_help=True, help="Datasets: list them, fetch them.")
+data = typer.Typer(no_args_is_help=True, help="Datasets: list, fetch, verify, describe, add, export.")
 app.add_typer(data, name="data")
+metrics = typer.Typer(no_args_is_help=True, help="Metrics: what each one is, and which library prints it.")
+app.add_typer(metrics, name="metrics")
 
 Benchmarks = Annotated[
     list[str] | None, typer.Option("--benchmark", "-b", help="A board, or a pattern such as 'ml-100k-*'. Repeatable.")
@@ -86,6 +85,10 @@ def run(
     What has a valid record (same question, code, settings, packages, seed) is not run again; a failed run is.
     Nothing is lost when you stop it: the next call goes on from there. Ends with 1 if a run failed.
     """
+    from recarena.cli.boards import print_board, write_boards
+    from recarena.cli.project import Project
+    from recarena.cli.runs import Options, run_benchmarks
+
     options = Options(
         benchmarks=benchmark or [],
         implementations=implementation or [],
@@ -125,6 +128,9 @@ def board(
     results: Results = None,
 ) -> None:
     """Show boards from the records there are, and write their pages."""
+    from recarena.cli.boards import check_boards, print_board, write_boards
+    from recarena.cli.project import Project
+
     project = Project(results)
     if check:
         wrong = check_boards(project)
@@ -136,7 +142,7 @@ def board(
         return
     chosen = project.benchmarks(name) if name else project.recorded()
     if as_json:
-        from recarena.boards.render import as_json as objects  # noqa: PLC0415 - pandas is slow to import
+        from recarena.boards.render import as_json as objects
 
         asks = [ask for one in chosen for ask in objects(project.board(one))]
         typer.echo(json.dumps(asks, indent=1, ensure_ascii=False))
@@ -151,6 +157,9 @@ def check(
     implementation: Annotated[list[str] | None, typer.Argument(help="PAPER/WHO; all by default.")] = None,
 ) -> None:
     """Conformance: play every implementation on tiny boards, in seconds, and say in plain words what is wrong."""
+    from recarena.cli.conformance import conform, verdicts
+    from recarena.cli.project import Project
+
     failed = verdicts(conform(Project(), implementation or [], note))
     raise typer.Exit(1 if failed else 0)
 
@@ -161,6 +170,9 @@ def new(
     who: Annotated[str, typer.Argument(help="Your name: the file becomes PAPER/WHO.py.")],
 ) -> None:
     """Write a working implementation to edit."""
+    from recarena.cli.newcomer import write_template
+    from recarena.cli.project import Project
+
     path = write_template(Project().root, paper, who)
     console.print(
         f"wrote {path} (and the paper's paper.toml and README.md, where there were none)\n"
@@ -172,7 +184,8 @@ def new(
 @app.command("ls")
 def list_all() -> None:
     """List benchmarks and implementations."""
-    from recarena.cli.listing import list_everything  # noqa: PLC0415
+    from recarena.cli.listing import list_everything
+    from recarena.cli.project import Project
 
     list_everything(Project())
 
@@ -180,13 +193,17 @@ def list_all() -> None:
 @app.command()
 def doctor() -> None:
     """Print versions, devices, threads, caches, and which benchmarks can run here, or why not."""
+    from recarena.cli.doctor import examine
+    from recarena.cli.project import Project
+
     examine(Project())
 
 
 @data.command("ls")
 def data_list() -> None:
-    """List the datasets with their licences and where they are."""
-    from recarena.cli.listing import list_datasets  # noqa: PLC0415
+    """List the datasets: sizes, licences, and where they are."""
+    from recarena.cli.data import list_datasets
+    from recarena.cli.project import Project
 
     list_datasets(Project())
 
@@ -194,9 +211,89 @@ def data_list() -> None:
 @data.command("fetch")
 def data_fetch(name: Annotated[list[str], typer.Argument(help="Datasets to fetch.")]) -> None:
     """Fetch datasets into the cache and check them."""
-    from recarena.cli.listing import fetch_datasets  # noqa: PLC0415
+    from recarena.cli.data import fetch_datasets
+    from recarena.cli.project import Project
 
     fetch_datasets(Project(), name)
+
+
+@data.command("verify")
+def data_verify(
+    name: Annotated[list[str] | None, typer.Argument(help="Datasets to check; all by default.")] = None,
+) -> None:
+    """Hold every file at hand against its checksum and its recipe."""
+    from recarena.cli.data import verify_datasets
+    from recarena.cli.project import Project
+
+    verify_datasets(Project(), name or [])
+
+
+@data.command("card")
+def data_card(
+    name: Annotated[str, typer.Argument(help="A dataset.")],
+    markdown: Annotated[bool, typer.Option("--md", help="A markdown page.")] = False,
+) -> None:
+    """Say what is in a dataset: counts, density, times, ratings, fingerprint, licence."""
+    from recarena.cli.data import show_card
+    from recarena.cli.project import Project
+
+    show_card(Project(), name, markdown=markdown)
+
+
+@data.command("add")
+def data_add(
+    file: Annotated[Path, typer.Argument(help="CSV, TSV, parquet, or RecBole's .inter.")],
+    name: Annotated[str, typer.Option(help="Of the dataset: small letters, digits, hyphens.")],
+    user: Annotated[str | None, typer.Option(help="Column of the user.")] = None,
+    item: Annotated[str | None, typer.Option(help="Column of the item.")] = None,
+    value: Annotated[str | None, typer.Option(help='Column of the rating; "" for none.')] = None,
+    time: Annotated[str | None, typer.Option(help='Column of the time, in seconds since 1970; "" for none.')] = None,
+    separator: Annotated[str | None, typer.Option(help="One character; found from the header by default.")] = None,
+) -> None:
+    """Make a dataset of a file of your own: writes datasets/NAME.toml, and copies nothing."""
+    from recarena.cli.data import add_file
+    from recarena.cli.project import Project
+
+    named = {"user": user, "item": item, "value": value, "time": time}
+    add_file(Project(), file, name, {of: column for of, column in named.items() if column is not None}, separator)
+
+
+@data.command("export")
+def data_export(
+    name: Annotated[str, typer.Argument(help="A dataset, or a benchmark for its parts.")],
+    folder: Annotated[Path, typer.Argument(help="Where to write.")],
+    layout: Annotated[str, typer.Option("--format", help="recbole (.inter) or trec (qrels).")] = "recbole",
+    ask: Annotated[str | None, typer.Option(help="The benchmark's ask; its first by default.")] = None,
+) -> None:
+    """Write a dataset, or a benchmark's train, validation and test, for RecBole; or its answers as TREC qrels."""
+    from recarena.cli.data import export_data
+    from recarena.cli.project import Project
+
+    export_data(Project(), name, folder, layout, ask)
+
+
+@metrics.command("ls")
+def metrics_list() -> None:
+    """List the metrics."""
+    from recarena.cli.metrics import list_metrics
+
+    list_metrics()
+
+
+@metrics.command("explain")
+def metrics_explain(name: Annotated[str, typer.Argument(help="Such as ndcg@10.")]) -> None:
+    """Print a metric's formula, range, source and edge cases, and which library prints the same number."""
+    from recarena.cli.metrics import print_metric
+
+    print_metric(name)
+
+
+@metrics.command("pages", hidden=True)
+def metrics_pages(folder: Annotated[Path, typer.Argument(help="docs/metrics")]) -> None:
+    """Write the documents' pages again."""
+    from recarena.cli.metrics import write_pages
+
+    write_pages(folder)
 
 
 def _overrides(settings: list[str]) -> dict[str, str]:

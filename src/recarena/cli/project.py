@@ -74,6 +74,7 @@ class Project:
             describe=benchmark.describe,
             asks={name: ask.metrics for name, ask in benchmark.asks.items()},
             folds=benchmark.folds,
+            as_published=benchmark.numbering == "as-published",
         )
         code = {one.name: one.code for one in self.found.implementations}
         judged, unreadable = load(self.results, benchmark.name)

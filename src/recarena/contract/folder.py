@@ -18,6 +18,7 @@ import numpy as np
 
 from recarena.contract.answers import Answers, RankAnswers, RateAnswers
 from recarena.contract.arrays import Ragged
+from recarena.contract.features import Features
 from recarena.contract.queries import Interactions, Queries, RankQueries, RateQueries
 from recarena.contract.questions import Question, Train
 from recarena.contract.validation import ValidationAsk
@@ -38,6 +39,11 @@ def flatten(question: Question) -> tuple[Meta, Arrays]:
         validation[name] = _put_queries(arrays, at, ask.queries) | {"metric": ask.metric}
         _put_answers(arrays, f"{at}.answers", ask.answers)
     asks = {name: _put_queries(arrays, f"asks.{name}", queries) for name, queries in question.asks.items()}
+    features = {
+        of: _put_features(arrays, of, known)
+        for of, known in (("users", question.train.users), ("items", question.train.items))
+        if known
+    }
     meta = {
         "format": FORMAT,
         "train": {"n_users": rows.n_users, "n_items": rows.n_items},
@@ -45,7 +51,7 @@ def flatten(question: Question) -> tuple[Meta, Arrays]:
         "asks": asks,
         "arrays": sorted(arrays),
     }
-    return meta, arrays
+    return meta | ({"features": features} if features else {}), arrays
 
 
 def digest(meta: Meta, arrays: Mapping[str, np.ndarray[Any, Any]]) -> str:
@@ -91,7 +97,8 @@ def read_question(folder: Path) -> Question:
         for name, about in meta["validation"].items()
     }
     asks = {name: _get_queries(arrays, f"asks.{name}", about) for name, about in meta["asks"].items()}
-    return Question(Train(rows, validation), asks)
+    known = {of: _get_features(arrays, of, about) for of, about in meta.get("features", {}).items()}
+    return Question(Train(rows, validation, **known), asks)
 
 
 def folder_hash(folder: Path) -> str:
@@ -109,7 +116,7 @@ def _read(folder: Path) -> tuple[Meta, Arrays]:
     return meta, arrays
 
 
-def _put(arrays: Arrays, at: str, **named: np.ndarray[Any, Any] | None) -> None:
+def _put(arrays: Arrays, at: str, /, **named: np.ndarray[Any, Any] | None) -> None:
     arrays.update({f"{at}.{name}": array for name, array in named.items() if array is not None})
 
 
@@ -117,11 +124,29 @@ def _put_ragged(arrays: Arrays, at: str, ragged: Ragged) -> None:
     _put(arrays, at, offsets=ragged.offsets, values=ragged.values)
 
 
+def _put_features(arrays: Arrays, at: str, known: Features) -> Meta:
+    _put(arrays, f"{at}.category", **known.category)
+    _put(arrays, f"{at}.number", **known.number)
+    for name, lists in known.tags.items():
+        _put_ragged(arrays, f"{at}.tags.{name}", lists)
+    return {"category": sorted(known.category), "tags": sorted(known.tags), "number": sorted(known.number)}
+
+
+def _get_features(arrays: Arrays, at: str, about: Meta) -> Features:
+    return Features(
+        category={name: arrays[f"{at}.category.{name}"] for name in about["category"]},
+        tags={name: _get_ragged(arrays, f"{at}.tags.{name}") for name in about["tags"]},
+        number={name: arrays[f"{at}.number.{name}"] for name in about["number"]},
+    )
+
+
 def _put_queries(arrays: Arrays, at: str, queries: Queries) -> Meta:
     if isinstance(queries, RateQueries):
         _put(arrays, at, user=queries.user, item=queries.item, time=queries.time)
         return {"kind": "rate"}
-    _put(arrays, at, user=queries.user, candidates=queries.candidates)
+    _put(arrays, at, user=queries.user)
+    if queries.candidates is not None:
+        _put_ragged(arrays, f"{at}.candidates", queries.candidates)
     _put_ragged(arrays, f"{at}.history", queries.history)
     exclude = "nothing"
     if queries.exclude is queries.history:
@@ -149,7 +174,7 @@ def _get_queries(arrays: Arrays, at: str, about: Meta) -> Queries:
         user=arrays.get(f"{at}.user"),
         history=history,
         exclude=exclude[about["exclude"]](),
-        candidates=arrays.get(f"{at}.candidates"),
+        candidates=_get_ragged(arrays, f"{at}.candidates") if f"{at}.candidates.values" in arrays else None,
         k=about["k"],
         n_items=about["n_items"],
     )
@@ -160,7 +185,10 @@ def _put_answers(arrays: Arrays, at: str, answers: Answers) -> None:
         _put(arrays, at, value=answers.value)
     else:
         _put_ragged(arrays, at, answers.relevant)
+        _put(arrays, at, popularity=answers.popularity)
 
 
 def _get_answers(arrays: Arrays, at: str, kind: str) -> Answers:
-    return RateAnswers(arrays[f"{at}.value"]) if kind == "rate" else RankAnswers(_get_ragged(arrays, at))
+    if kind == "rate":
+        return RateAnswers(arrays[f"{at}.value"])
+    return RankAnswers(_get_ragged(arrays, at), arrays.get(f"{at}.popularity"))

@@ -73,7 +73,7 @@ class RankQueries:
         history: what is known of each query's user, oldest first (sorted by id where there is no order); q rows.
         exclude: items that must not be listed, q rows; the very object ``history`` where they are the same; None
             where everything may be listed.
-        candidates: (q, c) int32, sorted; only these may be listed. None: the whole catalogue.
+        candidates: only these may be listed, q rows, each sorted and without repeats. None: the whole catalogue.
         k: how many items to list.
         n_items: size of the catalogue.
     """
@@ -81,13 +81,17 @@ class RankQueries:
     user: Ints | None
     history: Ragged
     exclude: Ragged | None
-    candidates: Ints | None
+    candidates: Ragged | None
     k: int
     n_items: int
 
     def __post_init__(self) -> None:
-        if self.candidates is not None and (np.diff(self.candidates, axis=1) <= 0).any():
-            raise ValueError("candidates must be sorted, without repeats: the place of a target would tell it")
+        if self.candidates is not None:
+            rises = np.diff(self.candidates.values) > 0
+            starts = self.candidates.offsets[1:-1]
+            rises[starts[(starts > 0) & (starts < len(self.candidates.values))] - 1] = True  # from one row to the next
+            if not rises.all():
+                raise ValueError("candidates must be sorted, without repeats: the place of a target would tell it")
 
     def __len__(self) -> int:
         return len(self.history)

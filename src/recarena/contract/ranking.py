@@ -2,28 +2,52 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import sys
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from recarena.contract.arrays import Floats, Ints
 from recarena.contract.queries import RankQueries
+from recarena.contract.selection import best_of
 
-CHUNK_FLOATS = 16 * 2**20  # scores held at once: 64 MiB of float32
+CHUNK_FLOATS = 4 * 2**20  # scores held at once: 16 MiB of float32, what a shared cache holds
+SHARE_FLOATS = 2**18  # scores of a chunk that are worth a thread of their own
 
 
-def top_k(score: Floats | Ints | Callable[[slice], Floats], queries: RankQueries) -> Ints:
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """Scores that are inner products: of query q and item i, ``x[q] @ y[i]``. A bias is one more column.
+
+    Attributes:
+        x: (q, d) a vector for each query, float32 or float64; or a torch tensor.
+        y: (n_items, d) a vector for each item, of the same type.
+    """
+
+    x: Any
+    y: Any
+
+
+Scores = Floats | Ints | Factors | Callable[[slice], Any]
+
+
+def top_k(score: Scores, queries: RankQueries) -> Ints:
     """Return the k best items of every query, best first, never one of ``queries.exclude``.
 
     Equal scores are ordered by a hash of the query's number and the item's: a fair coin for every pair of items, so a
     constant score lists every allowed item with the same chance, and the same call always gives the same lists.
 
     Args:
-        score: (n_items,) one score an item for every query; (q, n_items) one a query; or a function from a slice of
-            queries to their (rows, n_items) scores, called on chunks so that the whole matrix never exists, such as
-            ``lambda rows: users[queries.user[rows]] @ items.T``. NaN is an error.
+        score: (n_items,) one score an item for every query; (q, n_items) one a query; ``Factors(x, y)``, of which the
+            products are made chunk by chunk; or a function from a slice of queries to their (rows, n_items) scores,
+            called on chunks so that the whole matrix never exists, such as
+            ``lambda rows: users[queries.user[rows]] @ items.T``. torch tensors are as good as arrays, and are ranked
+            on the device that they are on. NaN is an error.
         queries: what is asked.
 
     Returns:
@@ -32,97 +56,108 @@ def top_k(score: Floats | Ints | Callable[[slice], Floats], queries: RankQueries
     Raises:
         ValueError: scores of the wrong shape, or NaN.
     """
-    n_items = queries.n_items
-    scores = score if callable(score) else _checked(np.asarray(score), len(queries), n_items)
-    best = np.full((len(queries), queries.k), -1, dtype=np.int32)
+    n_queries, n_items = len(queries), queries.n_items
     step = max(1, CHUNK_FLOATS // max(1, n_items))
-    for start in range(0, len(queries), step):
-        rows = slice(start, min(start + step, len(queries)))
-        best[rows] = _best(_chunk(scores, rows, n_items), queries, rows)
+    part_of = _source(score, n_queries, n_items, min(step, n_queries))
+    best = np.full((n_queries, queries.k), -1, dtype=np.int32)
+    threads = _threads() if n_items * min(step, n_queries) >= 2 * SHARE_FLOATS else 1
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, n_queries, step):
+            rows = slice(start, min(start + step, n_queries))
+            part = part_of(rows)
+            shape = (rows.stop - start, n_items)
+            if tuple(part.shape) != shape:
+                raise ValueError(
+                    f"top_k: scores of queries {start}..{rows.stop - 1} have shape {tuple(part.shape)}, expected "
+                    f"{shape}: one score for each item of the catalogue"
+                )
+            if _is_tensor(part) and not _on_host(part):
+                from recarena.contract import device_ranking  # noqa: PLC0415 - only where torch is in use
+
+                best[rows] = device_ranking.best_of(part, queries, rows)
+            else:
+                _share(pool, threads, _writable(part), queries, rows, best)
     return best
 
 
-def _checked(score: NDArray[Any], n_queries: int, n_items: int) -> NDArray[Any]:
-    """Return the scores, which must have one of the two shapes."""
-    if score.shape not in ((n_items,), (n_queries, n_items)):
+def _source(score: Scores, n_queries: int, n_items: int, step: int) -> Callable[[slice], Any]:
+    """Return a function from a slice of queries to their scores."""
+    if isinstance(score, Factors):
+        return _products(score, n_queries, n_items, step)
+    if callable(score):  # a tensor is not
+        return score if not hasattr(score, "shape") else _rows_of(score, n_queries, n_items)
+    return _rows_of(score if _is_tensor(score) else np.asarray(score), n_queries, n_items)
+
+
+def _rows_of(score: Any, n_queries: int, n_items: int) -> Callable[[slice], Any]:
+    if tuple(score.shape) not in ((n_items,), (n_queries, n_items)):
         raise ValueError(
-            f"top_k: the scores have shape {score.shape}, expected ({n_items},) or ({n_queries}, {n_items}): "
+            f"top_k: the scores have shape {tuple(score.shape)}, expected ({n_items},) or ({n_queries}, {n_items}): "
             "one score for each item of the catalogue"
         )
-    return score
+    if score.ndim == 2:
+        return lambda rows: score[rows]
+    if _is_tensor(score):
+        return lambda rows: score.expand(rows.stop - rows.start, n_items)
+    return lambda rows: np.broadcast_to(score, (rows.stop - rows.start, n_items))
 
 
-def _chunk(score: NDArray[Any] | Callable[[slice], Floats], rows: slice, n_items: int) -> Floats:
-    """Return a (rows, n_items) float array that may be written to."""
-    n_rows = rows.stop - rows.start
-    part: NDArray[Any]
-    if callable(score):
-        part = np.asarray(score(rows))
-    else:
-        part = np.broadcast_to(score, (n_rows, n_items)) if score.ndim == 1 else score[rows]
-    if part.shape != (n_rows, n_items):
+def _products(factors: Factors, n_queries: int, n_items: int, step: int) -> Callable[[slice], Any]:
+    x, y = factors.x, factors.y
+    if x.ndim != 2 or y.ndim != 2 or len(x) != n_queries or len(y) != n_items or x.shape[1] != y.shape[1]:
         raise ValueError(
-            f"top_k: scores of queries {rows.start}..{rows.stop - 1} have shape {part.shape}, "
-            f"expected ({n_rows}, {n_items}): one score for each item of the catalogue"
+            f"top_k: the factors have shapes {tuple(x.shape)} and {tuple(y.shape)}, expected ({n_queries}, d) and "
+            f"({n_items}, d): a vector for each query (such as users[queries.user]) and for each item"
         )
-    part = np.array(part, dtype=part.dtype if part.dtype in (np.float32, np.float64) else np.float64)
-    if np.isnan(part).any():
-        row, item = np.argwhere(np.isnan(part))[0]
-        raise ValueError(f"top_k: the score of query {rows.start + row}, item {item} is NaN; did training diverge?")
-    return part
+    if _is_tensor(x):
+        return lambda rows: x[rows] @ y.T
+    dtype = np.result_type(x, y)
+    buffer = np.empty((step, n_items), dtype)  # used again for every chunk: fresh memory is slow to get
+    return lambda rows: np.matmul(x[rows], y.T, out=buffer[: rows.stop - rows.start])
 
 
-def _best(part: Floats, queries: RankQueries, rows: slice) -> Ints:
-    """Return the (rows, k) best items of a chunk of scores, which is overwritten."""
-    n_rows, n_items = part.shape
-    k = min(queries.k, n_items)
-    # -inf is what marks an item as not allowed, so a contender's own -inf becomes the lowest finite score
-    np.maximum(part, np.finfo(part.dtype).min, out=part)
-    if queries.candidates is not None:
-        allowed = np.take_along_axis(part, queries.candidates[rows], axis=1)
-        part.fill(-np.inf)
-        np.put_along_axis(part, queries.candidates[rows], allowed, axis=1)
-    if queries.exclude is not None:
-        excluded = queries.exclude.part(rows)
-        part[excluded.rows(), excluded.values] = -np.inf
-
-    if k < n_items:
-        top = np.argpartition(part, n_items - k, axis=1)[:, n_items - k :]
-    else:
-        top = np.tile(np.arange(n_items), (n_rows, 1))
-    scores = np.take_along_axis(part, top, axis=1)
-    query = np.arange(rows.start, rows.stop)
-    if k < n_items:
-        _draw_boundary_ties(part, top, scores, query)
-    order = np.lexsort((_coins(query[:, None], top), -scores), axis=1)
-    top = np.take_along_axis(top, order, axis=1).astype(np.int32)
-    top[np.isneginf(np.take_along_axis(scores, order, axis=1))] = -1
-    out = np.full((n_rows, queries.k), -1, dtype=np.int32)
-    out[:, :k] = top
-    return out
+def _writable(part: Any) -> Floats:
+    """Return the scores as best_of wants them, without a copy where they are so already."""
+    if _is_tensor(part):
+        part = part.detach()
+        part = (part if part.element_size() > 2 or not part.is_floating_point() else part.float()).numpy()
+    array = np.asarray(part)
+    dtype = array.dtype if array.dtype in (np.float32, np.float64) else np.float64
+    array = np.ascontiguousarray(array, dtype=dtype)
+    return cast("Floats", array if array.flags.writeable else array.copy())
 
 
-def _coins(query: Ints | int, item: Ints) -> Ints:
-    """Return a number for each (query, item) that knows nothing: splitmix64 of the two numbers side by side."""
-    x = (np.asarray(query).astype(np.uint64) << np.uint64(32)) | np.asarray(item).astype(np.uint64)
-    x += np.uint64(1)
-    x *= np.uint64(0x9E3779B97F4A7C15)  # arrays of uint64 wrap around, as the hash wants
-    x ^= x >> np.uint64(30)
-    x *= np.uint64(0xBF58476D1CE4E5B9)
-    x ^= x >> np.uint64(27)
-    x *= np.uint64(0x94D049BB133111EB)
-    x ^= x >> np.uint64(31)
-    return x
+def _share(pool: ThreadPoolExecutor, threads: int, part: Floats, queries: RankQueries, rows: slice, best: Ints) -> None:
+    """Rank the rows of a chunk, in several threads where there are enough of them: numpy lets go of the lock."""
+    n_parts = max(1, min(threads, len(part), part.size // SHARE_FLOATS))
+    cuts = [len(part) * n // n_parts for n in range(n_parts + 1)]
+
+    def rank(low: int, high: int) -> None:
+        mine = slice(rows.start + low, rows.start + high)
+        best[mine] = best_of(part[low:high], queries, mine)
+
+    if n_parts == 1:
+        rank(0, len(part))
+        return
+    jobs = [pool.submit(rank, low, high) for low, high in itertools.pairwise(cuts)]
+    errors = [error for job in jobs if (error := job.exception()) is not None]  # after all have ended
+    if errors:
+        raise errors[0]
 
 
-def _draw_boundary_ties(part: Floats, top: Ints, scores: Floats, query: Ints) -> None:
-    """Where more items share the k-th score than fit, choose among them by the coin; ``top`` is changed in place."""
-    cut = scores.min(axis=1)
-    crowded = np.flatnonzero(((part >= cut[:, None]).sum(axis=1) > top.shape[1]) & ~np.isneginf(cut))
-    for row in crowded:
-        surely = np.flatnonzero(part[row] > cut[row])
-        tied = np.flatnonzero(part[row] == cut[row])
-        coin = _coins(query[row], tied)
-        room = top.shape[1] - len(surely)
-        top[row] = np.concatenate([surely, tied[np.argpartition(coin, room - 1)[:room]]])
-        scores[row] = part[row, top[row]]
+def _threads() -> int:
+    """Return the threads of this run: what the runner told every library, else the cores of this process."""
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    if told.isdigit() and int(told) > 0:
+        return int(told)
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _is_tensor(value: Any) -> bool:
+    torch = sys.modules.get("torch")  # a tensor's class exists only where torch has been imported
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def _on_host(tensor: Any) -> bool:
+    return bool(tensor.device.type == "cpu")

@@ -57,7 +57,7 @@ def _play(job: dict[str, Any], run_folder: Path, events: IO[str], send: Any) -> 
     # a net under code that forgets run.rng: the global generators are seeded too
     random.seed(job["seed"])
     np.random.seed(job["seed"] % 2**32)  # noqa: NPY002
-    module = _load(Path(job["code"]), job["module"])
+    module = load_module(Path(job["code"]), job["module"])
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(job["seed"])
         sys.modules["torch"].set_num_threads(job["threads"])
@@ -93,8 +93,16 @@ def _adopt_recarena() -> None:
     spec.loader.exec_module(package)
 
 
-def _load(path: Path, name: str) -> ModuleType:
-    """Import one file, or a folder with ``__init__.py``, by path."""
+def load_module(path: Path, name: str) -> ModuleType:
+    """Import one file as ``name``, ``contender.<paper>.<who>``, or a folder with ``__init__.py``, by path.
+
+    It gets a package for its paper, so that ``from ._features import ...`` finds what the paper's files share.
+    """
+    parts = name.split(".")[:-1]
+    for depth in range(1, len(parts) + 1):
+        package = ModuleType(".".join(parts[:depth]))
+        package.__path__ = [str(path.parent)] if depth == len(parts) else []
+        sys.modules[package.__name__] = package
     entry = path / "__init__.py" if path.is_dir() else path
     spec = importlib.util.spec_from_file_location(
         name, entry, submodule_search_locations=[str(path)] if path.is_dir() else None

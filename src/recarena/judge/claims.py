@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from pathlib import Path
 from typing import Literal
@@ -41,6 +42,11 @@ class Claim(BaseModel):
             raise ValueError('confidence "memory" is never held against a number: comparable must be false')
         parse(self.metric)
         return self
+
+    @property
+    def digits(self) -> int:
+        """How many decimals its number and the gap to ours are worth: four, or more where the tolerance is finer."""
+        return min(8, max(4, math.ceil(-math.log10(self.tolerance)))) if self.tolerance else 4
 
 
 class Paper(BaseModel):
@@ -94,7 +100,7 @@ def verdict(claim: Claim, ours: float) -> tuple[str, str]:
         return "not comparable", "not comparable"
     gap = ours - claim.value
     sign = "+" if gap >= 0 else "−"
-    size = f"{abs(gap):.4f}".removeprefix("0")
+    size = f"{abs(gap):.{claim.digits}f}".removeprefix("0")
     if abs(gap) <= claim.tolerance:
         return "reproduced", f"✓ {sign}{size}"
     better = (gap > 0) == parse(claim.metric).higher_is_better

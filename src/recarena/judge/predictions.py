@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.lib import format as npy
 
-from recarena.contract.arrays import Floats, Ints, Ragged
+from recarena.contract.arrays import Floats, Ints
 from recarena.contract.errors import PredictionError
 from recarena.contract.metrics import listed_in
+from recarena.contract.metrics.labels import PROBABILITY
 from recarena.contract.queries import Queries, RankQueries, RateQueries
 
 HEADER_BYTES = 4096  # an honest header of one or two dimensions takes 128
@@ -27,7 +28,9 @@ RULE = "every row must hold k distinct unseen items (recarena.top_k does)"
 Anything = np.ndarray[Any, np.dtype[Any]]
 
 
-def check(ask_name: str, queries: Queries, prediction: object, who: str) -> Ints | Floats:
+def check(
+    ask_name: str, queries: Queries, prediction: object, who: str, metrics: Collection[str] = ()
+) -> Ints | Floats:
     """Return the prediction as (q,) float64 ratings or (q, k) int32 item ids, or say which rule it breaks.
 
     Args:
@@ -35,6 +38,7 @@ def check(ask_name: str, queries: Queries, prediction: object, who: str) -> Ints
         queries: of that ask, q of them.
         prediction: what the implementation returned.
         who: the implementation, as the message names it, such as ``fm/ada.py``.
+        metrics: of the ask: log_loss wants probabilities, and only rmse and mae want the scale of the ratings.
 
     Raises:
         PredictionError: the first rule that is broken, and where.
@@ -46,11 +50,13 @@ def check(ask_name: str, queries: Queries, prediction: object, who: str) -> Ints
         )
     _check_form(place, queries, prediction.dtype, prediction.shape)
     if isinstance(queries, RateQueries):
-        return _check_ratings(place, prediction)
+        return _check_ratings(place, prediction, metrics)
     return _check_lists(place, queries, prediction)
 
 
-def load(folder: Path, asks: Mapping[str, Queries], who: str) -> dict[str, Ints | Floats]:
+def load(
+    folder: Path, asks: Mapping[str, Queries], who: str, metrics: Mapping[str, Collection[str]] | None = None
+) -> dict[str, Ints | Floats]:
     """Read and check the prediction of every ask.
 
     Neither the folder nor a file may be a link, a file must be a plain one, and its header is held against the queries
@@ -60,6 +66,7 @@ def load(folder: Path, asks: Mapping[str, Queries], who: str) -> dict[str, Ints 
         folder: where the worker wrote ``<ask>.npy``.
         asks: name -> queries.
         who: the implementation, as messages name it.
+        metrics: name -> the ask's metrics, as for ``check``.
 
     Returns:
         name -> array, as ``check`` returns it.
@@ -76,7 +83,8 @@ def load(folder: Path, asks: Mapping[str, Queries], who: str) -> dict[str, Ints 
     try:
         read = {}
         for name, queries in asks.items():
-            read[name] = check(name, queries, _read(directory, name, queries, f'{who}: prediction "{name}"'), who)
+            prediction = _read(directory, name, queries, f'{who}: prediction "{name}"')
+            read[name] = check(name, queries, prediction, who, (metrics or {}).get(name, ()))
         return read
     finally:
         os.close(directory)
@@ -157,7 +165,7 @@ def _check_form(place: str, queries: Queries, dtype: np.dtype[Any], shape: tuple
     raise PredictionError(f"{place}: has shape {shape}, expected {expected}: {_wanted(queries)}")
 
 
-def _check_ratings(place: str, prediction: Anything) -> Floats:
+def _check_ratings(place: str, prediction: Anything, metrics: Collection[str]) -> Floats:
     with np.errstate(over="ignore"):  # a long double beyond float64 becomes inf, and is then refused
         rating: Floats = prediction.astype(np.float64)
     bad = ~np.isfinite(rating)
@@ -167,7 +175,16 @@ def _check_ratings(place: str, prediction: Anything) -> Floats:
             f"{place}: {np.count_nonzero(bad)} of {len(rating)} ratings are not finite, the first at query {first} "
             f"({rating[first]}), expected finite numbers; did training diverge?"
         )
-    if len(rating) and np.abs(rating).max() > LARGEST_RATING:
+    if "log_loss" in metrics:
+        outside = (rating < 0) | (rating > 1)
+        if outside.any():
+            first = int(outside.argmax())
+            raise PredictionError(
+                f"{place}: {np.count_nonzero(outside)} of {len(rating)} predictions are no probabilities, the first at "
+                f"query {first} ({rating[first]:g}), {PROBABILITY}"
+            )
+    scaled = not metrics or not {"rmse", "mae"}.isdisjoint(metrics)
+    if scaled and len(rating) and np.abs(rating).max() > LARGEST_RATING:
         first = int(np.abs(rating).argmax())
         raise PredictionError(
             f"{place}: query {first} is rated {rating[first]:g}, expected numbers on the scale of the training ratings "
@@ -208,13 +225,12 @@ def _check_lists(place: str, queries: RankQueries, prediction: Anything) -> Ints
                 f"{np.count_nonzero(seen.any(axis=1)) - 1} other queries); {RULE}"
             )
     if queries.candidates is not None:
-        n_queries, width = queries.candidates.shape
-        candidates = Ragged(np.arange(n_queries + 1) * width, queries.candidates.ravel())
-        outside = ~listed_in(candidates, ids, n_items) & (ids >= 0)
+        outside = ~listed_in(queries.candidates, ids, n_items) & (ids >= 0)
         if outside.any():
             row, column = _first(outside)
             raise PredictionError(
-                f"{place}: query {row} returns item {ids[row, column]}, which is not among its {width} candidates; "
+                f"{place}: query {row} returns item {ids[row, column]}, which is not among its "
+                f"{queries.candidates.lengths[row]} candidates; "
                 "list only queries.candidates (recarena.top_k does)"
             )
     return ids
