@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+from scipy import sparse
 from tests.conftest import load_class
 
 from recarena import Interactions, Ragged, RankQueries, RateQueries, Run, Skip, Train
@@ -121,7 +122,7 @@ def test_item_knn_is_the_same_in_small_pieces():
     question = train(set(zip(*rng.integers(0, [[30], [17]], (2, 200)).tolist(), strict=True)), 30, 17)
     whole = fitted("item_knn", question).vote
     model = load("item_knn")()
-    sys.modules["contender_baselines_item_knn"].CHUNK_FLOATS = 17 * 4  # four items at a time; load() starts afresh
+    sys.modules[type(model).__module__].CHUNK_FLOATS = 17 * 4  # four items at a time; load() starts afresh
     model.fit(question, Run(0))
     assert abs(model.vote - whole).max() == 0
 
@@ -132,10 +133,44 @@ def test_ease_is_its_formula():
     P = np.linalg.inv(X.T @ X + 2 * np.eye(3))
     B = [[0 if i == j else -P[i, j] / P[j, j] for j in range(3)] for i in range(3)]
     model = fitted("ease", question, l2=2)
-    assert model.weight == pytest.approx(np.array(B), rel=1e-5)
+    weight = model.regression.weight
+    assert weight == pytest.approx(np.array(B), rel=1e-5)
     # and by regression: column j is the ridge regression of item j on the other items
     ridge = np.linalg.solve(X[:, 1:].T @ X[:, 1:] + 2 * np.eye(2), X[:, 1:].T @ X[:, 0])
-    assert model.weight[1:, 0] == pytest.approx(ridge, rel=1e-5)
+    assert weight[1:, 0] == pytest.approx(ridge, rel=1e-5)
+
+
+@pytest.mark.parametrize("block", [1, 7, 512])
+def test_ease_through_the_users_is_ease_through_the_items(block):
+    module = sys.modules[load("ease").__module__]
+    module.BLOCK, module.CHUNK_FLOATS = block, 30 * 50  # several pieces; load() starts afresh
+    rng = np.random.default_rng(0)
+    X, strange = (sparse.csr_array((rng.random((n, 50)) < 0.2).astype(np.float32)) for n in (30, 9))
+    primal, dual = module._Primal(X, 3.0), module._Dual(X, 3.0)
+    assert dual.score(strange, None) == pytest.approx(primal.score(strange, None), abs=1e-5)
+    # known users: with their training rows, and with other histories than training had
+    user = np.arange(9)
+    for x in (X[user], strange):
+        assert dual.score(x, user) == pytest.approx(primal.score(x, user), abs=1e-5)
+
+
+@pytest.mark.parametrize("n", [1, 5, 40, 64])
+def test_ease_inverts_in_place(n):
+    module = sys.modules[load("ease").__module__]
+    module.BLOCK = 16
+    Z = np.random.default_rng(n).standard_normal((n, n)).astype(np.float32)
+    A = Z @ Z.T + 5 * np.eye(n, dtype=np.float32)
+    inverse = A.copy()
+    module._inverted(inverse)
+    assert inverse == pytest.approx(np.linalg.inv(A.astype(float)), abs=1e-5)
+
+
+def test_item_knn_with_decay_listens_to_the_latest():
+    # 0 goes with 1, and 2 with 3, as often
+    question = train([(0, 0), (0, 1), (1, 0), (1, 1), (2, 2), (2, 3), (3, 2), (3, 3)], 4, 4)
+    model = fitted("item_knn", question, decay=0.5)
+    assert model._score(ask([[0, 2]], 4, 1), slice(0, 1))[0] == pytest.approx([0, 0.5, 0, 1])
+    assert model.rank(ask([[0, 2], [2, 0]], 4, 1)).tolist() == [[3], [1]]
 
 
 @pytest.mark.parametrize("name", ["item_knn", "ease"])
@@ -166,8 +201,9 @@ def test_without_a_history_the_popular_come_first(name):
 def test_taken_twice_is_taken(name):
     once, twice = train([(0, 0), (0, 1), (1, 1)], 2, 3), train([(0, 0), (0, 0), (0, 1), (1, 1)], 2, 3)
     one, two = fitted(name, once), fitted(name, twice)
-    weight = "vote" if name == "item_knn" else "weight"
-    assert abs(getattr(one, weight) - getattr(two, weight)).sum() == 0
+    queries = ask([[0], [1]], 3, 3)
+    rows = slice(0, 2)
+    assert np.array_equal(one._score(queries, rows), two._score(queries, rows))
 
 
 @pytest.mark.parametrize("name", RATERS)

@@ -64,13 +64,25 @@ def test_add_reads_parquet_and_inter_with_titles(cli, csv, tmp_path):
     assert "m: 1 rows" in cli("fetch", "m")
 
 
+def test_a_file_may_have_any_name(cli, csv, tmp_path):
+    file = csv.rename(tmp_path / 'quote" and 😀.csv')
+    cli("add", str(file), "--name", "odd")
+    assert "odd: 3 rows" in cli("fetch", "odd")
+
+
+def test_times_that_are_no_seconds_do_not_break_the_card(cli, tmp_path):
+    (tmp_path / "ms.csv").write_text("user,item,time\n1,2,1300000000000\n")
+    cli("add", str(tmp_path / "ms.csv"), "--name", "ms")
+    assert "milliseconds?" in cli("card", "ms")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--name", "Mine"], "is no name for a dataset"),
         (["--name", "x", "--user", "nobody"], 'no column "nobody" for the user'),
         (["--name", "x", "--item", ""], "which column holds the item"),
-        (["--name", "x", "--value", "uid"], 'line 2: uid is "a", expected a finite number'),
+        (["--name", "x", "--value", "uid"], "one column holds two things"),
     ],
 )
 def test_add_refuses_and_leaves_nothing(cli, csv, project, words, message):

@@ -1,5 +1,7 @@
 """Matrix factorisation: on planted matrices, against dense algebra, and for who was never seen."""
 
+import sys
+
 import numpy as np
 import pytest
 from tests.conftest import load_class
@@ -89,6 +91,155 @@ def test_sgd_same_seed_same_bits_other_seed_other_bits(ratings):
 def test_sgd_refuses_events_without_ratings(events):
     with pytest.raises(Skip, match="no ratings"):
         fitted("sgd", events)
+
+
+def one_rating(value=4):
+    return Train(Interactions(np.zeros(1, np.int32), np.zeros(1, np.int32), np.array([value], np.float32), None, 1, 1))
+
+
+def test_svd_first_step_by_hand():
+    model = fitted("svd", one_rating(), 7, n_factors=3, n_epochs=1, learning_rate=0.1, regularisation=0.5)
+    rng = np.random.default_rng(7)
+    p, q = (np.float32(model.init_std) * rng.standard_normal((1, 3), np.float32)[0] for _ in range(2))
+    e = 4 - (4 + p @ q)  # the mean is 4 and the biases are 0
+    assert model.p[0] == pytest.approx(p + 0.1 * (e * q - 0.5 * p), rel=1e-5)
+    assert model.q[0] == pytest.approx(q + 0.1 * (e * p - 0.5 * q), rel=1e-5)
+    assert model.b_user[0] == pytest.approx(0.1 * e, rel=1e-4)
+
+
+def test_svdpp_moves_every_implicit_vector_as_the_plain_form_does(ratings):
+    seen = ratings[0].interactions
+    rng = np.random.default_rng(3)
+    b_user, b_item = np.zeros(61), np.zeros(41)
+    p, q, y = (0.1 * rng.standard_normal((n, 4)) for n in (61, 41, 41))
+    offset, order, gamma, lam, mu = seen.histories().offsets, rng.permutation(61), 0.05, 0.1, 3.0
+    fast = [a.astype(np.float32) for a in (b_user, b_item, p, q, y)]
+    epoch = sys.modules[load("svdpp").__module__]._epoch
+    for _ in range(3):
+        epoch(order, offset, seen.item, seen.value, np.float32(mu), *fast, np.float32(gamma), np.float32(lam))
+        for u in order:  # Koren 2008: after each rating, every y_j of the user takes its step
+            rated = seen.item[offset[u] : offset[u + 1]]
+            for row in range(offset[u], offset[u + 1]):
+                i, root = seen.item[row], np.sqrt(len(rated))
+                z = y[rated].sum(axis=0) / root
+                e = seen.value[row] - (mu + b_user[u] + b_item[i] + q[i] @ (p[u] + z))
+                b_user[u] += gamma * (e - lam * b_user[u])
+                b_item[i] += gamma * (e - lam * b_item[i])
+                p_u, q_i = p[u].copy(), q[i].copy()
+                p[u] += gamma * (e * q_i - lam * p_u)
+                q[i] += gamma * (e * (p_u + z) - lam * q_i)
+                y[rated] += gamma * (e * q_i / root - lam * y[rated])
+    for ours, plain in zip(fast, (b_user, b_item, p, q, y), strict=True):
+        assert ours == pytest.approx(plain, abs=2e-5)
+
+
+@pytest.mark.parametrize("who", ["svd", "svdpp"])
+def test_plain_sgd_recovers_a_planted_matrix(ratings, who):
+    question, truth, held_out = ratings
+    model = fitted(who, question, n_factors=2, n_epochs=400, learning_rate=0.02, regularisation=0.005)
+    user, item = np.nonzero(held_out)
+    guess = model.rate(RateQueries(user.astype(np.int32), item.astype(np.int32)))
+    assert np.sqrt(np.mean((guess - truth[held_out]) ** 2)) < 0.3 * truth.std()
+
+
+@pytest.mark.parametrize("who", ["svd", "svdpp"])
+def test_plain_sgd_falls_back_on_the_biases(ratings, who):
+    model = fitted(who, ratings[0], n_epochs=5)
+    guess = model.rate(RateQueries(np.array([60, 60, 0], np.int32), np.array([40, 0, 40], np.int32)))
+    assert guess == pytest.approx([model.mean, model.mean + model.b_item[0], model.mean + model.b_user[0]])
+
+
+@pytest.mark.parametrize("who", ["svd", "svdpp"])
+def test_plain_sgd_same_seed_same_bits_other_seed_other_bits(ratings, who):
+    one, two, other = (fitted(who, ratings[0], seed, n_epochs=3) for seed in (3, 3, 4))
+    assert np.array_equal(one.q, two.q)
+    assert not np.array_equal(one.q, other.q)
+
+
+@pytest.mark.parametrize("who", ["svd", "svdpp"])
+def test_plain_sgd_refuses_events_without_ratings(events, who):
+    with pytest.raises(Skip, match="no ratings"):
+        fitted(who, events)
+
+
+def checkerboard():
+    """Even users take even items, odd users odd items; each has missed two."""
+    rng = np.random.default_rng(0)
+    missed = [set(rng.choice(np.arange(u % 2, 20, 2), 2, replace=False).tolist()) for u in range(60)]
+    rows = np.array([(u, i) for u in range(60) for i in range(u % 2, 20, 2) if i not in missed[u]], np.int32)
+    return Train(Interactions(rows[:, 0], rows[:, 1], None, None, 60, 20)), missed
+
+
+SAMPLED = [("bpr", {"n_epochs": 200}), ("logistic", {"n_epochs": 150, "learning_rate": 0.05})]
+
+
+@pytest.mark.parametrize(("who", "settings"), SAMPLED)
+def test_sampled_losses_learn_a_checkerboard(who, settings):
+    question, missed = checkerboard()
+    model = fitted(who, question, n_factors=4, **settings)
+    lists = model.rank(ask(list(question.interactions.histories()), 20, 2, np.arange(60, dtype=np.int32)))
+    assert np.mean([set(row) == those for row, those in zip(lists.tolist(), missed, strict=True)]) > 0.95
+
+
+@pytest.mark.parametrize("who", ["bpr", "logistic"])
+def test_sampled_losses_same_seed_same_bits_other_seed_other_bits(events, who):
+    queries = ask(list(events.interactions.histories()), 21, 21, np.arange(31, dtype=np.int32))
+    one, two, other = (fitted(who, events, seed, n_epochs=3).rank(queries) for seed in (3, 3, 4))
+    assert np.array_equal(one, two)
+    assert not np.array_equal(one, other)
+    popular = np.bincount(events.interactions.item, minlength=21)[one[30]]
+    assert popular.tolist() == sorted(popular, reverse=True)  # user 30 has no history and gets what is popular
+
+
+@pytest.mark.parametrize("who", ["bpr", "logistic"])
+def test_sampled_losses_have_nothing_for_users_never_seen(events, who):
+    with pytest.raises(Skip, match="never seen"):
+        fitted(who, events, n_epochs=1).rank(ask([[0]], 21, 5))
+
+
+def test_bpr_steps_by_hand():
+    steps = sys.modules[load("bpr").__module__]._steps
+    x, y = np.array([[1, 2]], np.float32), np.array([[0.5, 0.25], [1, -1]], np.float32)
+    zero, one = np.zeros(1, np.int32), np.ones(1, np.int32)
+    assert steps(zero, zero, one, x, y, np.float32(0.1), np.float32(0.5)) == 1
+    # x_uij = 1 (.5 - 1) + 2 (.25 + 1) = 2, 1 - sigma(2) = 1 / (1 + e^2)
+    g = 1 / (1 + np.exp(2))
+    assert x[0] == pytest.approx([1 + 0.1 * (g * -0.5 - 0.5 * 1), 2 + 0.1 * (g * 1.25 - 0.5 * 2)])
+    assert y[0] == pytest.approx([0.5 + 0.1 * (g * 1 - 0.5 * 0.5), 0.25 + 0.1 * (g * 2 - 0.5 * 0.25)])
+    assert y[1] == pytest.approx([1 + 0.1 * (-g * 1 - 0.5 * 1), -1 + 0.1 * (-g * 2 + 0.5 * 1)])
+
+
+def test_bpr_draws_evenly_from_what_was_not_taken():
+    draw = sys.modules[load("bpr").__module__]._negatives
+    # user 0 took 1 and 3 of five items (2,000 rows of each would change nothing), user 1 nothing, user 2 everything
+    offset, item = np.array([0, 2, 2, 7]), np.array([1, 3, 0, 1, 2, 3, 4], np.int32)
+    drawn = np.array([draw(offset, item, 5, np.uint64(seed)) for seed in range(3000)])
+    assert (drawn[:, 2:] == -1).all()
+    assert np.bincount(drawn[:, :2].ravel(), minlength=5) == pytest.approx([2000, 0, 2000, 0, 2000], abs=150)
+
+
+def test_logistic_step_by_hand():
+    # no negatives: one event, one step
+    seen = Interactions(np.zeros(1, np.int32), np.zeros(1, np.int32), None, None, 1, 1)
+    model = fitted(
+        "logistic", Train(seen), 5, n_factors=2, n_epochs=1, learning_rate=0.1, regularisation=0.5, n_negatives=0
+    )
+    rng = np.random.default_rng(5)
+    p, q = (np.float32(0.1) * rng.standard_normal((1, 2), np.float32)[0] for _ in range(2))
+    g = 1 - 1 / (1 + np.exp(-p @ q))
+    assert model.p[0] == pytest.approx(p + 0.1 * (g * q - 0.5 * p), rel=1e-5)
+    assert model.q[0] == pytest.approx(q + 0.1 * (g * p - 0.5 * q), rel=1e-5)
+    assert model.b_item[0] == pytest.approx(0.1 * g, rel=1e-5)
+
+
+@pytest.mark.parametrize("n_factors", [4, 5, 7])
+def test_ials_enough_conjugate_gradients_are_the_exact_solution(events, n_factors):
+    model = fitted("ials", events, n_factors=n_factors, regularisation=0.5, n_epochs=2)
+    histories = events.interactions.histories()
+    x = np.zeros((31, n_factors), np.float32)
+    model.n_steps = 3 * n_factors
+    model._improve(x, histories, model.y)
+    assert x == pytest.approx(model._solve(histories, model.y), abs=1e-5)
 
 
 @pytest.mark.parametrize("exponent", [0, 0.5, 1])

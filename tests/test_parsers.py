@@ -53,6 +53,9 @@ def test_ordered_tsv_gives_an_order_and_no_times():
 def test_inline_rows():
     raw = parsers.inline([(1, 2, 3.5, 4), (1, 3, 4.0, 5)], "datasets/x.toml")
     assert raw.value.tolist() == [3.5, 4.0]
+    for row in ((1.5, 3, 4, 5), (1, 3, 4, float("nan")), (1, True, 4, 5)):
+        with pytest.raises(DataError, match="datasets/x.toml: row 1 is .*; expected four numbers"):
+            parsers.inline([row], "datasets/x.toml")
     with pytest.raises(DataError, match=r"datasets/x.toml: row 2 is \[1, 3, 4.0\]; expected four numbers"):
         parsers.inline([(1, 2, 3.5, 4), (1, 3, 4.0)], "datasets/x.toml")
 
@@ -74,7 +77,7 @@ def test_titles():
         (b"1\t2\t3\t4\n1\t3\t3\n", "u.data, line 2: 3 columns, expected 4"),
         (b"1\t2\t3\t4\t5\n", "u.data, line 1: 5 columns, expected 4"),
         (b"1\t2\t3\t4\n1\t3\t3\t4\t5\n", "u.data, line 2: 5 columns, expected 4"),
-        (b"1\t2\t3\t4\n\n1\t3\t3\t4\n", "u.data, line 2: 1 columns, expected 4"),
+        (b"1\t2\t3\t4\n\n1\t3\t3\t4\n", "u.data, line 2: the line is empty; remove it"),
         (b"1\t2\t3\t4\n1\t3\tgood\t4\n", 'u.data, line 2: rating is "good", expected a finite number'),
         (b"1\t2\t3\t4\n1\t3\t\t4\n", 'u.data, line 2: rating is "", expected a finite number'),
         (b"1\t2\t3\t4\n1\t3\tnan\t4\n", 'u.data, line 2: rating is "nan", expected a finite number'),
@@ -83,6 +86,14 @@ def test_titles():
         (b"1\t2\t3\t4\n1\t3\t3\t-4\n", "u.data, line 2: the time is -4"),
         (b"1\t2\t3\t4\n1\t3\t3\t4\n1\t2\t5\t9\n", r"u.data, line 3: user 1 and item 2 occur again \(first on line 1\)"),
         (b"1\t2\t3\t4\n1\t\xe9\t3\t4\n", "u.data, line 2: not utf-8 text"),
+        # what Python's int and float take, and a table must not
+        (b"1\t2\t3\t4\n1 \t3\t3\t4\n", 'u.data, line 2: user is "1 ", expected a whole number'),
+        (b"1\t2\t3\t4\n1_0\t3\t3\t4\n", 'u.data, line 2: user is "1_0", expected a whole number'),
+        (b"1\t2\t3\t4\n1\t3\t1_0.5\t4\n", 'u.data, line 2: rating is "1_0.5", expected a finite number'),
+        ("1\t2\t3\t4\n\u0661\t3\t3\t4\n".encode(), 'u.data, line 2: user is "\u0661", expected a whole number'),
+        (b"1\t2\t3\t4\n12345678901234567890\t3\t3\t4\n", 'line 2: user is "12345678901234567890", expected a whole'),
+        (b"1\t2\t3\t4\n1\t3\t1e39\t4\n", "u.data, line 2: the rating is inf"),
+        (b"1\t2\t3\t4\n1\t3\0\t3\t4\n", "u.data, line 2: item is"),
     ],
 )
 def test_a_broken_file_is_named_with_its_line(body, message):

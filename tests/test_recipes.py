@@ -120,6 +120,14 @@ def test_a_recipe_loads(root):
             '"kfold"\nn_folds = 2\nseed = 1\nfolds = [2]',
             "folds are numbered 0 to 1",
         ),
+        (
+            '"per_user_ratio"\nratios = [0.8, 0.1, 0.1]\nseed = 1',
+            '"kfold"\nn_folds = 2\nseed = 1\nfolds = [0, 0]',
+            "name one twice",
+        ),
+        ("[0.8, 0.1, 0.1]", "[0.8, -0.1, 0.3]", "greater than or equal to 0"),
+        ("[0.8, 0.1, 0.1]", "[0.8, 0.2, 0.0]", "the first and the last are above 0"),
+        ("[asks.top-n]", '[asks."../n"]', "should match pattern"),
     ],
 )
 def test_a_wrong_benchmark_says_what_to_write(root, old, new, message):
@@ -153,6 +161,23 @@ def test_an_unknown_parser_or_a_path_out_of_the_mirror_is_refused(root):
         folders.load_dataset(root, "small")
     edit(root, "datasets/small.toml", '"a/b"', '"../b"')
     with pytest.raises(DataError, match="stays inside it"):
+        folders.load_dataset(root, "small")
+
+
+@pytest.mark.parametrize("last", ["", "..", "a/.."])
+def test_an_address_names_a_file_for_the_cache(root, last):
+    url = f'kind = "url"\nurl = "https://example.org/{last}"\nsha256 = "unknown"\ngives = []'
+    inline = 'kind = "inline"\nrows = [[1, 2, 3.0, 4]]'
+    edit(root, "datasets/small.toml", inline, url + '\nratings = { parser = "u.data" }')
+    with pytest.raises(DataError, match="sources.0.url"):
+        folders.load_dataset(root, "small")
+
+
+def test_a_wheel_stays_in_the_cache(root):
+    wheel = f'kind = "wheel"\npackage = "a==1"\nfile = "../a.whl"\nsha256 = "{"0" * 64}"\ngives = []'
+    inline = 'kind = "inline"\nrows = [[1, 2, 3.0, 4]]'
+    edit(root, "datasets/small.toml", inline, wheel + '\nratings = { parser = "u.data" }')
+    with pytest.raises(DataError, match="sources.0.file"):
         folders.load_dataset(root, "small")
 
 

@@ -47,21 +47,25 @@ class Server:
     """A web server on this machine that misbehaves on demand and notes what it was asked."""
 
     def __init__(self) -> None:
-        self.body, self.ranges, self.cut, self.asked = ZIP, True, 0, []
+        self.body, self.ranges, self.cut, self.asked, self.encodings, self.tag = ZIP, True, 0, [], set(), ""
         owner = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 asked = self.headers.get("Range")
                 owner.asked.append(asked)
+                owner.encodings.add(self.headers.get("Accept-Encoding"))
                 body, start = owner.body, 0
-                if asked and owner.ranges:
+                same = self.headers.get("If-Range") in (None, owner.tag)
+                if asked and owner.ranges and same:
                     start = int(asked.removeprefix("bytes=").removesuffix("-"))
                     if start >= len(body):
                         self.send_error(416)
                         return
                 self.send_response(206 if start else 200)
                 self.send_header("Content-Length", str(len(body) - start))
+                if owner.tag:
+                    self.send_header("ETag", owner.tag)
                 self.end_headers()
                 self.wfile.write(body[start : owner.cut or None])
 
@@ -194,6 +198,29 @@ def test_a_broken_download_is_taken_up_again(server, tmp_path, ranges):
     assert interactions.load(toy(url(server.url)), tmp_path, say=quiet).raw.sha256() == EXPECT.sha256()
     assert server.asked == [None, "bytes=16384-"]
     assert "toy.zip.part" not in left(tmp_path)
+    assert server.encodings == {"identity"}  # a packed reply has other bytes to count
+
+
+@pytest.mark.parametrize("tag", ["", '"one"', 'W/"weak"'])
+def test_without_a_checksum_two_versions_of_a_file_are_never_joined(server, tmp_path, tag):
+    server.cut, server.tag, server.body = 20_000, tag, ZIP[:50] + b"old" + ZIP[53:]
+    recipe = toy(url(server.url, sha256="unknown"))
+    with pytest.raises(DataError, match="are kept for the next try"):
+        interactions.load(recipe, tmp_path, say=quiet)
+    server.cut, server.tag, server.body = 0, tag.replace("one", "two"), ZIP
+    assert interactions.load(recipe, tmp_path, say=quiet).raw.sha256() == EXPECT.sha256()
+    assert (tmp_path / "toy" / "toy.zip").read_bytes() == ZIP
+    assert not [name for name in left(tmp_path) if ".part" in name]
+
+
+def test_without_a_checksum_the_same_version_is_taken_up_again(server, tmp_path):
+    server.cut, server.tag = 20_000, '"one"'
+    recipe = toy(url(server.url, sha256="unknown"))
+    with pytest.raises(DataError, match="are kept for the next try"):
+        interactions.load(recipe, tmp_path, say=quiet)
+    server.cut = 0
+    assert interactions.load(recipe, tmp_path, say=quiet).raw.sha256() == EXPECT.sha256()
+    assert server.asked == [None, "bytes=16384-"]
 
 
 def test_a_download_cut_off_after_the_last_byte_is_complete(server, tmp_path):

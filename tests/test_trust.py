@@ -172,3 +172,23 @@ def test_a_wrong_file_source_says_what_to_write(ratings, message):
 def test_two_urls_with_one_file_name_are_refused():
     with pytest.raises(ValueError, match="two urls end in the same file name"):
         divided("https://example.org/", url="https://example.org/other/train.txt")
+
+
+def test_what_turns_out_wrong_is_not_trusted(site, tmp_path):
+    url, served = site
+    served["/a/test.txt"] = b"<html>please log in</html>"
+    with pytest.raises(DataError, match=r"line 1: .*\n  no checksum is known yet for .*train.txt.*test.txt.*remove it"):
+        interactions.load(divided(url), tmp_path, say=lambda _: None)
+    assert not list(tmp_path.rglob("*.sha256"))
+    served["/a/test.txt"] = TEST
+    (tmp_path / "toy" / "test.txt").unlink()
+    assert len(interactions.load(divided(url), tmp_path, say=lambda _: None).raw) == 5
+
+
+def test_parsed_arrays_go_with_the_sum_that_is_trusted(site, tmp_path):
+    url, served = site
+    interactions.load(divided(url), tmp_path, say=lambda _: None)
+    served["/a/test.txt"] = b"0 9\n1 3\n"  # a new file, which the user trusts: both the old one and its sum are removed
+    for path in (tmp_path / "toy").glob("test.txt*"):
+        path.unlink()
+    assert interactions.load(divided(url), tmp_path, say=lambda _: None).raw.item[-2] == 9

@@ -34,6 +34,7 @@ class IALS:
         exponent: nu; 0 is the lambda of Hu et al., 1 scales it with a row's number of events plus alpha_0 times the
             size of the other side.
         init_std: length of a first factor; an entry's standard deviation is init_std / sqrt(n_factors).
+        n_steps: of conjugate gradients on each system, from the factors of the epoch before.
     """
 
     n_factors: int = 64
@@ -42,6 +43,7 @@ class IALS:
     regularisation: float = 8.0
     exponent: float = 0.0
     init_std: float = 0.1
+    n_steps: int = 3
 
     def fit(self, train: Train, run: Run) -> None:
         numba.set_num_threads(min(run.threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
@@ -51,11 +53,12 @@ class IALS:
         users_of_item = Ragged.from_lengths(self.count, seen.user[np.argsort(seen.item, kind="stable")])
         scale = np.float32(self.init_std / np.sqrt(self.n_factors))
         x = np.zeros((seen.n_users, self.n_factors), np.float32)  # (n_users, d)
+        previous = np.zeros_like(x)
         self.y = scale * run.rng.standard_normal((seen.n_items, self.n_factors), np.float32)  # (n_items, d)
         for epoch in range(self.n_epochs):
-            previous = x
-            x = self._solve(items_of_user, self.y)  # (4)
-            self.y = self._solve(users_of_item, x)  # (5)
+            previous[:] = x
+            self._improve(x, items_of_user, self.y)  # (4)
+            self._improve(self.y, users_of_item, x)  # (5)
             run.progress(epoch + 1, self.n_epochs)
             size = max(float(np.linalg.norm(x)), 1e-30)
             run.log(epoch=epoch + 1, change=float(np.linalg.norm(x - previous)) / size)
@@ -69,11 +72,73 @@ class IALS:
         score[queries.history.part(rows).lengths == 0] = self.count  # who has no history gets what is popular
         return score
 
+    def _improve(self, x: Floats, taken: Ragged, y: Floats) -> None:
+        """Move each row's (rows, d) factors towards their best, the other side's factors being fixed."""
+        _descend(taken.offsets, taken.values, x, y, *self._system(taken, y), self.n_steps)
+
     def _solve(self, taken: Ragged, y: Floats) -> Floats:
         """Return the (rows, d) best factors of each row of events, the other side's factors being fixed."""
-        gram = np.float32(self.unobserved_weight) * (y.T @ y)  # (d, d)
-        lam = self.regularisation * (taken.lengths + self.unobserved_weight * len(y)) ** self.exponent  # (rows,)
-        return _ridge(taken.offsets, taken.values, y, gram, lam.astype(np.float32))
+        return _ridge(taken.offsets, taken.values, y, *self._system(taken, y))
+
+    def _system(self, taken: Ragged, y: Floats) -> tuple[Floats, Floats]:
+        """Return alpha_0 Y'Y, (d, d), and each row's lambda, (rows,)."""
+        gram = np.float32(self.unobserved_weight) * (y.T @ y)
+        lam = self.regularisation * (taken.lengths + self.unobserved_weight * len(y)) ** self.exponent
+        return gram, lam.astype(np.float32)
+
+
+@numba.njit(cache=True, fastmath=True, parallel=True)
+def _descend(offsets: Ints, values: Ints, x: Floats, y: Floats, gram: Floats, lam: Floats, n_steps: int) -> None:
+    """Take steps of conjugate gradients on equation (4), or (5), of every row, from where the row is; x is changed.
+
+    Takacs, Pilaszy and Tikk, "Applications of the Conjugate Gradient Method for Implicit Feedback Collaborative
+    Filtering", RecSys 2011. Rows are independent, so threads change no bit.
+    """
+    d = x.shape[1]
+    for row in numba.prange(len(x)):
+        taken = values[offsets[row] : offsets[row + 1]]
+        x_u = x[row]
+        if len(taken) == 0:
+            x_u[:] = 0
+            continue
+        product = np.empty(d, np.float32)
+        _times(taken, y, gram, lam[row], x_u, np.float32(1), product)
+        residual = -product
+        direction = residual.copy()
+        squared = np.dot(residual, residual)
+        for _ in range(n_steps):
+            if squared < np.float32(1e-20):
+                break
+            _times(taken, y, gram, lam[row], direction, np.float32(0), product)
+            step = squared / np.dot(direction, product)
+            for f in range(d):
+                x_u[f] += step * direction[f]
+                residual[f] -= step * product[f]
+            before, squared = squared, np.dot(residual, residual)
+            for f in range(d):
+                direction[f] = residual[f] + squared / before * direction[f]
+
+
+@numba.njit(cache=True, fastmath=True)
+def _times(taken: Ints, y: Floats, gram: Floats, lam: np.float32, v: Floats, target: np.float32, out: Floats) -> None:
+    """Write (alpha_0 Y'Y + sum_taken y_i y_i' + lambda I) v - target sum_taken y_i to out, (d,)."""
+    d = len(v)
+    for f in range(d):
+        out[f] = lam * v[f]
+    for g in range(0, d - 3, 4):  # four at a time: out is read and written once for the four
+        v0, v1, v2, v3 = v[g], v[g + 1], v[g + 2], v[g + 3]
+        g0, g1, g2, g3 = gram[g], gram[g + 1], gram[g + 2], gram[g + 3]
+        for f in range(d):
+            out[f] += v0 * g0[f] + v1 * g1[f] + v2 * g2[f] + v3 * g3[f]
+    for g in range(d - d % 4, d):
+        for f in range(d):
+            out[f] += v[g] * gram[g, f]
+    for i in taken:
+        dot = -target
+        for f in range(d):
+            dot += y[i, f] * v[f]
+        for f in range(d):
+            out[f] += dot * y[i, f]
 
 
 @numba.njit(cache=True, fastmath=True, parallel=True)

@@ -112,7 +112,7 @@ def play(job: Job, folder: Path, code_cache: Path, on_event: Callable[[Event], N
     finally:
         os.close(events_out)
         _end_tree(child, others)
-        _sweep(code_cache / job.implementation.code / "numba")
+        _sweep(code_cache / job.implementation.code / "compiled")
     outcome.wall_seconds = time.perf_counter() - started
     return outcome
 
@@ -188,7 +188,7 @@ def _environment(job: Job, folder: Path, code_cache: Path) -> dict[str, str]:
     own = {
         "HOME": str(folder / "home"),
         "TMPDIR": str(folder / "scratch"),
-        "NUMBA_CACHE_DIR": str(code_cache / job.implementation.code / "numba"),
+        "NUMBA_CACHE_DIR": str(code_cache / job.implementation.code / "compiled"),
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # what torch asks for to be deterministic on a GPU
     }
     return passed | own | dict.fromkeys(THREAD_VARIABLES, str(job.threads))

@@ -52,19 +52,19 @@ def add(root: Path, file: Path, name: str, named: Mapping[str, str], separator: 
         reads = 'parser = "recbole.inter"'
         raw = parsers.PARSERS["recbole.inter"](body, file.name, "utf-8")
         if (items := file.with_suffix(".item")).is_file():
-            titles = f'titles = {{ path = {json.dumps(str(items))}, parser = "recbole.item" }}\n'
+            titles = f'titles = {{ path = {_quoted(str(items))}, parser = "recbole.item" }}\n'
     else:
         columns = _columns(plain.header(body, file.name, separator=separator), named, file.name)
         if not body.startswith(b"PAR1") and separator is None:
             separator = plain.guess_separator(body, file.name, "utf-8")
         raw = parsers.table(body, file.name, columns=columns, separator=separator)
-        pairs = ", ".join(f"{of} = {json.dumps(column)}" for of, column in columns.items())
+        pairs = ", ".join(f"{of} = {_quoted(column)}" for of, column in columns.items())
         reads = f'parser = "table", columns = {{ {pairs} }}' + (
-            f", separator = {json.dumps(separator)}" if separator else ""
+            f", separator = {_quoted(separator)}" if separator else ""
         )
     time = raw.time_sha256()
     text = f"""\
-title = {json.dumps(name)}
+title = {_quoted(name)}
 licence = "unknown: yours to state"
 citation = "unknown: yours to state"
 homepage = "unknown: yours to state"
@@ -72,7 +72,7 @@ homepage = "unknown: yours to state"
 [[sources]]
 kind = "file"
 gives = {'["time"]' if time else "[]"}
-ratings = {{ path = {json.dumps(str(file))}, sha256 = "{sha256_of(file)}", {reads} }}
+ratings = {{ path = {_quoted(str(file))}, sha256 = "{sha256_of(file)}", {reads} }}
 {titles}
 [expect]
 users = {n_distinct(raw.user)}
@@ -95,3 +95,8 @@ def _columns(names: list[str], named: Mapping[str, str], where: str) -> dict[str
         if not columns.get(of):
             raise DataError(f"{where}: which column holds the {of}? It has {names}: give --{of} NAME")
     return {of: columns[of] for of in ("user", "item", "value", "time") if columns.get(of)}
+
+
+def _quoted(text: str) -> str:
+    """A TOML string: JSON's, but characters stand for themselves, since TOML knows no halves of a surrogate pair."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -13,6 +13,7 @@ from recarena.data.raw import PARTS, Raw
 from recarena.data.recipes import Dataset
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
+_LAST_SECOND = 253_402_300_799  # of the year 9999, the last that a date can have
 _VALUES_SHOWN = 12  # more different ratings than this are shown by quantiles
 
 
@@ -118,10 +119,11 @@ def _times(raw: Raw) -> str:
             return "none, and no order of events"
         unknown = int((raw.order < 0).sum())
         return "none; the order of each user's events" + (f", unknown for {unknown:,} rows" if unknown else "")
-    first, last = (
-        datetime.datetime.fromtimestamp(int(t), datetime.UTC).date() for t in (raw.time.min(), raw.time.max())
-    )
-    return f"{first} to {last} (UTC)"
+    first, last = int(raw.time.min()), int(raw.time.max())
+    if last > _LAST_SECOND:
+        return f"{first} to {last}: no seconds since 1970, unless these are of the year 10000 and later; milliseconds?"
+    first_day, last_day = (datetime.datetime.fromtimestamp(t, datetime.UTC).date() for t in (first, last))
+    return f"{first_day} to {last_day} (UTC)"
 
 
 def _quantiles(rows: Ints) -> tuple[int, ...]:

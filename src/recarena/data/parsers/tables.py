@@ -7,6 +7,7 @@ by line, for the message.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from recarena.contract.arrays import Ints
+from recarena.contract.arrays import Floats, Ints
 from recarena.contract.errors import DataError
 from recarena.data.coding import codes
 from recarena.data.parsers import scan
@@ -84,11 +85,11 @@ def _by_polars(
         )
     except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
         blame(whole, columns, where, encoding, separator, first_line)
-        raise DataError(f"{where}: the table cannot be read: {error}; fetch the file again") from error
+        raise DataError(f"{where}: the table cannot be read: {reason(error)}; fetch the file again") from error
     floats = frame.select(pl.selectors.float())
     wrong = any(n for n, column in zip(frame.null_count().row(0), columns, strict=True) if column.kind != "unused")
-    if wrong or any(floats.select(pl.all().is_nan().any()).row(0) if floats.width else ()):
-        blame(whole, columns, where, encoding, separator, first_line)  # an empty or missing cell, or a NaN
+    if wrong or b"\0" in body or any(floats.select(pl.all().is_nan().any()).row(0) if floats.width else ()):
+        blame(whole, columns, where, encoding, separator, first_line)  # an empty cell, a zero byte, or a NaN
     return tuple(_array(frame.get_column(f"{i}"), column, where, first_line) for i, column in enumerate(columns))
 
 
@@ -101,7 +102,7 @@ def _array(cells: pl.Series, column: Column, where: str, first_line: int) -> Any
         case "integer":
             return cells.to_numpy()
         case "number":
-            return cells.to_numpy().astype(np.float32)
+            return float32(cells.to_numpy())
         case "id":
             return ids(cells)
         case "text":
@@ -117,9 +118,26 @@ def ids(text: pl.Series) -> Ids:
     return text.to_numpy().astype(str)
 
 
+def float32(number: Any) -> Floats:
+    """Round a column of float64; what is too large becomes infinite, which ``checked`` refuses."""
+    with np.errstate(over="ignore"):
+        return np.asarray(number).astype(np.float32)
+
+
+def reason(error: Exception) -> str:
+    """Return the first line of a library's message: the others advise on the library's own options."""
+    return str(error).strip().partition("\n")[0]
+
+
+def _whole(cell: str) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]+", cell) or not -(2**63) <= int(cell) < 2**63:  # int() takes "1_0" and " 1"
+        raise ValueError(cell)
+    return int(cell)
+
+
 def _finite(cell: str) -> float:
     number = float(cell)
-    if not math.isfinite(number):
+    if not math.isfinite(number) or "_" in cell or cell != cell.strip():
         raise ValueError(cell)
     return number
 
@@ -127,10 +145,12 @@ def _finite(cell: str) -> float:
 def blame(body: bytes, columns: Sequence[Column], where: str, encoding: str, separator: str, first_line: int) -> None:
     """Raise for the first line that does not hold what the columns say; the slow path, taken only on failure."""
     number_of: dict[Kind, Callable[[str], object]] = {
-        "integer": int, "number": _finite, "seconds": _finite, "id": _some, "text": str, "unused": str,
+        "integer": _whole, "number": _finite, "seconds": _finite, "id": _some, "text": _some, "unused": str,
     }  # fmt: skip
     lines = lines_of(body, where, encoding)
     for number, line_text in enumerate(lines[first_line - 1 :], start=first_line):
+        if not line_text:
+            raise DataError(f"{where}, line {number}: the line is empty; remove it")
         cells = line_text.split(separator)
         if len(cells) != len(columns):
             raise DataError(
@@ -148,7 +168,7 @@ def blame(body: bytes, columns: Sequence[Column], where: str, encoding: str, sep
 
 
 def _some(cell: str) -> str:
-    if not cell:
+    if not cell or "\0" in cell:  # numpy's text would lose a zero byte at the end
         raise ValueError(cell)
     return cell
 

@@ -1,33 +1,71 @@
-"""Each user's rows at random."""
+"""Each user's rows at random, drawn as RecBole draws them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numba import njit
 
-from recarena.contract.arrays import Floats, Ints
+from recarena.contract.errors import DataError
 from recarena.data.grouping import groups
 from recarena.data.raw import Raw
 from recarena.data.splits.rows import Held, RowSplit
 
+LARGEST = (2**32 - 1) // 20  # from here on torch draws its permutations in another way
+_BLOCK = 1 << 20
+
 
 def per_user_ratio(raw: Raw, *, ratios: Sequence[float], seed: int) -> list[RowSplit]:
-    """Cut each user's rows at random into train, validation and test; the counts are RecBole's (``ratio_counts``).
+    """Cut each user's rows at random into train, validation and test, row for row as RecBole 1.2.1 does.
+
+    RecBole (``order: RO``, ``split: RS``, ``group_by: user``) shuffles the filtered rows by ``torch.randperm`` after
+    seeding torch, and gives each user's first rows in that order to the training, the next to the validation, the rest
+    to the test; ``ratio_counts`` says how many.
 
     At the test a model is given the training rows only, as RecBole's models are; the benchmark's ``exclude`` says
     whether the validation items may be listed.
+
+    Raises:
+        DataError: more rows than torch draws in this way.
     """
+    if len(raw) >= LARGEST:
+        raise DataError(f"split per_user_ratio: {len(raw):,} rows; RecBole's draw is known for less than {LARGEST:,}")
     user = groups(raw.user)
     n_rows = np.bincount(user)
-    # The key of a row depends on its place in the file alone, never on its item.
-    key = np.random.default_rng(seed).random(len(raw))
     size = np.zeros((n_rows.max() + 1, 3), dtype=np.int64)
     for n in np.flatnonzero(np.bincount(n_rows)):
         size[n] = ratio_counts(int(n), ratios)
-    n_train, n_validation, _ = size[n_rows].T
-    train, validation, test = _lowest(user, key, [n_train, n_train + n_validation])
+    ends = np.cumsum(size[n_rows], axis=1)  # (n_users, 3)
+
+    # torch's generator is the Mersenne twister with the legacy seeding; a full range gives its words as they come
+    words = np.random.RandomState(seed)
+    waiting = np.arange(len(raw), dtype=np.int32)
+    part = np.empty(len(raw), dtype=np.int8)
+    placed = np.zeros(len(n_rows), dtype=np.int64)
+    for start in range(0, len(raw), _BLOCK):
+        drawn = words.randint(0, 2**32, size=min(_BLOCK, len(raw) - start), dtype=np.uint32)
+        _place(waiting, drawn, start, user, ends, placed, part)
+    train, validation, test = (np.flatnonzero(part == p) for p in range(3))
     return [RowSplit("", train, Held(validation, train), Held(test, train))]
+
+
+@njit(cache=True)
+def _place(waiting: Any, drawn: Any, start: int, user: Any, ends: Any, placed: Any, part: Any) -> None:
+    """Go on with the permutation from its place ``start``, and put each row that comes out into a part.
+
+    Place i of ``torch.randperm`` is drawn among the rows still waiting, by one word of the generator modulo their
+    number.
+    """
+    n = len(waiting)
+    for i in range(start, start + len(drawn)):
+        other = i + int(drawn[i - start]) % (n - i)
+        row = waiting[other]
+        waiting[other] = waiting[i]
+        u = user[row]
+        part[row] = (placed[u] >= ends[u, 0]) + (placed[u] >= ends[u, 1])
+        placed[u] += 1
 
 
 def ratio_counts(n: int, ratios: Sequence[float]) -> list[int]:
@@ -46,42 +84,3 @@ def ratio_counts(n: int, ratios: Sequence[float]) -> list[int]:
             counts[part] += 1
             counts[0] -= 1
     return counts
-
-
-def _lowest(user: Ints, key: Floats, ends: Sequence[Ints]) -> list[Ints]:
-    """Cut each user's rows by their rank in ascending key, ties by row.
-
-    Args:
-        user: (n,) integers below n_users.
-        key: (n,) in [0, 1).
-        ends: for every cut, (n_users,) how many rows of each user lie below it; ascending.
-
-    Returns:
-        ``len(ends) + 1`` arrays of ascending row numbers.
-    """
-    # Only the keys at the cuts are wanted, not the order: sort (user, leading bits of the key), without row numbers.
-    key_bits = 64 - int(user.max()).bit_length()
-    packed = (key * 2.0 ** min(key_bits, 53)).astype(np.uint64)
-    packed |= user.astype(np.uint64) << np.uint64(key_bits)
-    ordered = np.sort(packed)
-    start = np.cumsum(np.bincount(user)) - np.bincount(user)
-    part = np.zeros(len(user), dtype=np.int8)
-    for end in ends:
-        inside = start + end < len(ordered)
-        at = np.minimum(start + end, len(ordered) - 1)
-        if np.any(inside & (end > 0) & (ordered[at] == ordered[at - 1])):
-            return _lowest_by_rank(user, key, ends)  # two rows with the same leading bits at a cut
-        # a cut above a user's last row lies at the next user's first one, which is above every key of this user
-        first_above = np.where(inside, ordered[at], np.uint64(2**64 - 1))
-        part += packed >= first_above[user]
-    return [np.flatnonzero(part == p) for p in range(len(ends) + 1)]
-
-
-def _lowest_by_rank(user: Ints, key: Floats, ends: Sequence[Ints]) -> list[Ints]:
-    """As ``_lowest``, by a full sort."""
-    order = np.lexsort((key, user))
-    count = np.bincount(user)
-    rank = np.empty(len(user), dtype=np.int64)
-    rank[order] = np.arange(len(user)) - np.repeat(np.cumsum(count) - count, count)
-    part = sum((rank >= end[user]).astype(np.int8) for end in ends)
-    return [np.flatnonzero(part == p) for p in range(len(ends) + 1)]
