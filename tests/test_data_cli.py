@@ -102,6 +102,17 @@ def test_export(cli, tmp_path):
         (("tiny", ".", "--format", "trec"), "has no answers"),
         (("tinny", "."), "no dataset or benchmark"),
         (("tiny-rate", ".", "--format", "trec"), "qrels are for ranking"),
+        (("tiny-next", ".", "--format", "trec", "--ask", "nxt"), r'tiny-next has no ask "nxt" \(did you mean "next"'),
     ):
         with pytest.raises(RecarenaError, match=message):
             cli("export", *words)
+
+
+def test_a_name_of_both_is_the_datasets_unless_answers_are_wanted(cli, project, tmp_path):
+    benchmarks = project.root / "benchmarks"
+    (benchmarks / "tiny.toml").write_text((benchmarks / "tiny-next.toml").read_text())
+    assert "tiny.inter" in cli("export", "tiny", str(tmp_path))
+    cli("export", "tiny", str(tmp_path), "--format", "trec")
+    assert len((tmp_path / "tiny.qrels").read_text().splitlines()) == 8
+    cli("export", "tiny", str(tmp_path), "--ask", "next")
+    assert (tmp_path / "tiny.train.inter").is_file()

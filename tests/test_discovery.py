@@ -150,3 +150,10 @@ def test_what_a_paper_shares_is_part_of_the_code(project):
         ImplementationError, match=r"kim\.py:4: imports ada of its own paper; .* begin with an underscore"
     ):
         read(path.with_name("kim.py"))
+
+
+def test_a_mistake_in_a_shared_file_names_that_file(project):
+    path = project.contender("fm/ada", "from ._features import build\n" + GOOD)
+    path.with_name("_features.py").write_text("import numpy\n\ndef")
+    with pytest.raises(ImplementationError, match=r"^fm/_features\.py:3: not valid Python"):
+        read(path)

@@ -54,7 +54,7 @@ def test_inline_rows():
     raw = parsers.inline([(1, 2, 3.5, 4), (1, 3, 4.0, 5)], "datasets/x.toml")
     assert raw.value.tolist() == [3.5, 4.0]
     for row in ((1.5, 3, 4, 5), (1, 3, 4, float("nan")), (1, True, 4, 5)):
-        with pytest.raises(DataError, match="datasets/x.toml: row 1 is .*; expected four numbers"):
+        with pytest.raises(DataError, match=r"datasets/x.toml: row 1 is .*; expected four numbers"):
             parsers.inline([row], "datasets/x.toml")
     with pytest.raises(DataError, match=r"datasets/x.toml: row 2 is \[1, 3, 4.0\]; expected four numbers"):
         parsers.inline([(1, 2, 3.5, 4), (1, 3, 4.0)], "datasets/x.toml")

@@ -169,7 +169,7 @@ def test_an_address_names_a_file_for_the_cache(root, last):
     url = f'kind = "url"\nurl = "https://example.org/{last}"\nsha256 = "unknown"\ngives = []'
     inline = 'kind = "inline"\nrows = [[1, 2, 3.0, 4]]'
     edit(root, "datasets/small.toml", inline, url + '\nratings = { parser = "u.data" }')
-    with pytest.raises(DataError, match="sources.0.url"):
+    with pytest.raises(DataError, match=r"sources\.0\.url"):
         folders.load_dataset(root, "small")
 
 
@@ -177,7 +177,7 @@ def test_a_wheel_stays_in_the_cache(root):
     wheel = f'kind = "wheel"\npackage = "a==1"\nfile = "../a.whl"\nsha256 = "{"0" * 64}"\ngives = []'
     inline = 'kind = "inline"\nrows = [[1, 2, 3.0, 4]]'
     edit(root, "datasets/small.toml", inline, wheel + '\nratings = { parser = "u.data" }')
-    with pytest.raises(DataError, match="sources.0.file"):
+    with pytest.raises(DataError, match=r"sources\.0\.file"):
         folders.load_dataset(root, "small")
 
 

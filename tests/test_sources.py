@@ -378,8 +378,23 @@ def test_the_default_cache_can_be_named(tmp_path, monkeypatch):
 
 def test_a_cache_that_cannot_be_made_is_named(server, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"cannot be made: .*set RECARENA_CACHE"):
+    with pytest.raises(DataError, match=r"cannot be written to: .*set RECARENA_CACHE"):
         interactions.load(toy(url(server.url)), tmp_path / "file", say=quiet)
+
+
+def test_a_cache_that_cannot_be_locked_is_named(server, tmp_path):
+    (tmp_path / "toy" / "toy.zip.lock").mkdir(parents=True)  # as a read-only folder is, also where the tests are root
+    with pytest.raises(DataError, match=r"cannot be written to: .*set RECARENA_CACHE"):
+        interactions.load(toy(url(server.url)), tmp_path, say=quiet)
+
+
+def test_an_archive_with_a_password_is_named(server, tmp_path):
+    body = bytearray(ZIP)
+    body[6] |= 1  # the flag of the first member, and of its entry in the directory at the end
+    body[body.index(b"PK\x01\x02") + 8] |= 1
+    server.body = bytes(body)
+    with pytest.raises(DataError, match=r"toy.zip, toy/u.data: cannot be unpacked: .*password"):
+        interactions.load(toy(url(server.url, sha256=sha(server.body))), tmp_path, say=quiet)
 
 
 # --- the real files, where a mirror is set ------------------------------------------------------------------------

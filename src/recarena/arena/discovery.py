@@ -133,7 +133,8 @@ def read(path: Path) -> Implementation:
         shared = shared_files(path)
         imports = _third_party([*_sources(path), *shared])
     except SyntaxError as error:
-        raise ImplementationError(f"{where}:{error.lineno}: not valid Python: {error.msg}") from error
+        file = error.filename or where  # another file of the folder, or one that it shares
+        raise ImplementationError(f"{file}:{error.lineno}: not valid Python: {error.msg}") from error
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise ImplementationError(f"{where}: cannot be read as UTF-8 Python: {error}") from error
     marked = [(n, mark) for n in tree.body if isinstance(n, ast.ClassDef) and (mark := _mark(n)) is not None]
@@ -175,7 +176,7 @@ def read(path: Path) -> Implementation:
         hyperparameters=_fields(node, where),
         kinds=kinds,
         imports=imports,
-        script=_script(source, where),
+        script=script_block(source, where),
         code=code_hash(path, shared),
     )
 
@@ -193,7 +194,7 @@ def shared_files(path: Path) -> tuple[Path, ...]:
     while waiting:
         file = waiting.pop()
         up = 1 if file.parent == path.parent else 2  # from inside a folder, the neighbours are one step further
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in ast.walk(_parsed(file)):
             if not isinstance(node, ast.ImportFrom) or node.level != up:
                 continue
             for name in [node.module.partition(".")[0]] if node.module else [alias.name for alias in node.names]:
@@ -250,6 +251,10 @@ def _sources(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     return sorted(f for f in path.rglob("*") if f.is_file() and "__pycache__" not in f.parts)
+
+
+def _parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"), filename=f"{file.parent.name}/{file.name}")
 
 
 def _mark(node: ast.ClassDef) -> ast.Call | None:
@@ -317,7 +322,7 @@ def _is_state(value: ast.expr | None) -> bool:
 def _third_party(files: Sequence[Path]) -> tuple[str, ...]:
     names: set[str] = set()
     for file in (file for file in files if file.suffix == ".py"):
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in ast.walk(_parsed(file)):
             if isinstance(node, ast.Import):
                 names |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
@@ -325,8 +330,8 @@ def _third_party(files: Sequence[Path]) -> tuple[str, ...]:
     return tuple(sorted(names - set(sys.stdlib_module_names) - {"recarena"}))
 
 
-def _script(source: str, where: str) -> dict[str, Any] | None:
-    """Return the PEP 723 block of a file."""
+def script_block(source: str, where: str) -> dict[str, Any] | None:
+    """Return the PEP 723 block of a file, or None where it has none."""
     match = SCRIPT_BLOCK.search(source)
     if match is None:
         return None

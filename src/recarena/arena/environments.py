@@ -63,8 +63,9 @@ def environment(
         ImplementationError: the block asks for something that cannot be built; pip's words are in the message.
     """
     if who.script is not None:
-        return _own(who, who.script, cache, device, say)
-    packages: dict[str, str] = {}
+        python, packages = interpreter(who.script, f"{who.paper}/{who.path.name}", cache, say)
+        return Environment(python, _facts(packages, device))
+    packages = {}
     for module in {*who.imports, "numpy"}:
         names = _distributions().get(module)
         if not names:
@@ -85,10 +86,21 @@ def _distributions() -> dict[str, list[str]]:
     return {module: sorted(set(names)) for module, names in importlib.metadata.packages_distributions().items()}
 
 
-def _own(
-    who: Implementation, block: dict[str, Any], cache: Path, device: str, say: Callable[[str], None]
-) -> Environment:
-    where = f"{who.paper}/{who.path.name}"
+def interpreter(
+    block: dict[str, Any], where: str, cache: Path, say: Callable[[str], None] = lambda _: None
+) -> tuple[str, dict[str, str]]:
+    """Return the interpreter that a script block asks for, built once, and its packages with their versions.
+
+    Args:
+        block: what stands between ``# /// script`` and ``# ///``.
+        where: whose block it is, for messages.
+        cache: as in ``environment``.
+        say: as in ``environment``.
+
+    Raises:
+        Skip: this Python is not the one that the block requires.
+        ImplementationError: the block asks for something that cannot be built; pip's words are in the message.
+    """
     for key in block:
         if key not in BLOCK_KEYS:
             raise ImplementationError(f'{where}: the script block has no key "{key}"{did_you_mean(key, BLOCK_KEYS)}')
@@ -102,9 +114,9 @@ def _own(
     home.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{home}.lock"):
         if not (home / READY).exists():
-            say(f"{who.name}: building its environment ({', '.join(wanted)})")
+            say(f"{where}: building its environment ({', '.join(wanted)})")
             _build(home, wanted, where)
-    return Environment(str(_python(home)), _facts(json.loads((home / READY).read_text(encoding="utf-8")), device))
+    return str(_python(home)), json.loads((home / READY).read_text(encoding="utf-8"))
 
 
 def _check_python(where: str, required: str) -> None:

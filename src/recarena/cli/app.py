@@ -265,7 +265,10 @@ def data_export(
     layout: Annotated[str, typer.Option("--format", help="recbole (.inter) or trec (qrels).")] = "recbole",
     ask: Annotated[str | None, typer.Option(help="The benchmark's ask; its first by default.")] = None,
 ) -> None:
-    """Write a dataset, or a benchmark's train, validation and test, for RecBole; or its answers as TREC qrels."""
+    """Write a dataset, or a benchmark's train, validation and test, for RecBole; or its answers as TREC qrels.
+
+    A name that is both means the dataset, unless you name an ask or want qrels.
+    """
     from recarena.cli.data import export_data
     from recarena.cli.project import Project
 

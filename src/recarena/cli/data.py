@@ -89,18 +89,21 @@ def export_data(project: Project, name: str, folder: Path, layout: str, ask: str
     """Write a dataset's rows, or a benchmark's parts or answers, for other tools."""
     if layout not in ("recbole", "trec"):
         raise RecarenaError(f'unknown format "{layout}"{did_you_mean(layout, ["recbole", "trec"])}')
-    if name in dataset_names(project.root):
+    known = benchmark_names(project.root)
+    # a name may be both, such as ml-1m-ncf: answers and asks are a benchmark's
+    if name in dataset_names(project.root) and not (name in known and (layout == "trec" or ask)):
         if layout == "trec":
             raise RecarenaError(f"{name} is a dataset and has no answers; name a benchmark to write its qrels")
         raw = interactions.load(load_dataset(project.root, name), project.cache, progress=True).raw
         console.print(f"wrote {short(export.write_inter(folder / f'{name}.inter', raw))}: {len(raw):,} rows")
         return
-    known = benchmark_names(project.root)
     if name not in known:
         both = [*known, *dataset_names(project.root)]
         raise RecarenaError(f'no dataset or benchmark "{name}"{did_you_mean(name, both)}')
     benchmark, folds = open_benchmark(project.root, name, cache=project.cache, progress=True)
     chosen = ask or next(iter(benchmark.asks))
+    if chosen not in benchmark.asks:
+        raise RecarenaError(f'{name} has no ask "{chosen}"{did_you_mean(chosen, benchmark.asks)}')
     for fold in folds:
         of = f"{name}.{fold.name}" if fold.name else name
         try:

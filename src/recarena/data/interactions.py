@@ -18,6 +18,7 @@ from recarena.data.coding import n_distinct
 from recarena.data.raw import Candidates, Raw
 from recarena.data.recipes import Dataset, FileSource, InlineSource, MirrorSource, Source, UserFile, parts
 from recarena.data.sources import (
+    CACHE,
     MIRROR,
     Fetched,
     Say,
@@ -247,5 +248,9 @@ def _write_parsed(path: Path, raw: Raw) -> None:
             with temporary.open("wb") as file:
                 np.savez(file, **arrays)  # no column is of objects, so nothing is pickled
             temporary.replace(path)
+        except OSError as error:
+            raise DataError(
+                f"{path} cannot be written: {error}; make room, or set {CACHE} to another folder"
+            ) from error
         finally:
             temporary.unlink(missing_ok=True)

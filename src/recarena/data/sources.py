@@ -336,8 +336,8 @@ def doubt(dataset: Dataset, source: Source, cache: Path) -> str:
     if not files:
         return ""
     return (
-        f"\n  no checksum is known yet for {', '.join(files)}: look whether that is the file itself and not, say, a page "
-        "that asks to log in; remove it to fetch it again"
+        f"\n  no checksum is known yet for {', '.join(files)}: look whether that is the file itself and not, say, a "
+        "page that asks to log in; remove it to fetch it again"
     )
 
 
@@ -493,12 +493,18 @@ def _pip_download(source: WheelSource, path: Path) -> None:
 @contextmanager
 def lock(path: Path) -> Iterator[None]:
     """Hold the lock beside a file of the cache, making its folder first."""
+    held = FileLock(path.with_name(path.name + ".lock"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        held.acquire()
     except OSError as error:
-        raise DataError(f"the cache folder {path.parent} cannot be made: {error}; set {CACHE} to another") from error
-    with FileLock(path.with_name(path.name + ".lock")):
+        raise DataError(
+            f"the cache folder {path.parent} cannot be written to: {error}; set {CACHE} to another"
+        ) from error
+    try:
         yield
+    finally:
+        held.release()
 
 
 def sha256_of(path: Path) -> str:

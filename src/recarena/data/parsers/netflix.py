@@ -76,7 +76,8 @@ def _blame(rows: bytes, where: str, encoding: str) -> None:
             plain = False
         if not plain:
             raise DataError(
-                f'{where}, line {number}: "{line[:60]}", expected user,rating,YYYY-MM-DD from 1970 on; the file is damaged'
+                f'{where}, line {number}: "{line[:60]}", expected user,rating,YYYY-MM-DD from 1970 on; the file is '
+                "damaged"
             )
     raise DataError(f"{where}: a rating or a date is not written plainly; expected user,rating,YYYY-MM-DD")
 

@@ -142,14 +142,22 @@ def _from_frame(frame: pl.DataFrame, columns: Mapping[str, str], where: str, fir
         raise DataError(f"{where}: the file holds no rows; expected at least one interaction")
     for of, name in columns.items():
         cells = frame.get_column(name)
-        if cells.dtype.is_temporal():
-            cells = cells.cast(pl.Datetime("us")).dt.epoch("s")
         wanted = pl.String if _KINDS[of] == "id" else pl.Float64
-        cast = cells.cast(wanted, strict=False)
-        bad = cast.is_null() | (cast.is_nan() if wanted == pl.Float64 else cast == "")
+        article = "an id" if wanted == pl.String else "a finite number"
+        try:
+            if of == "time" and cells.dtype.is_temporal():
+                cells = cells.cast(pl.Datetime("us")).dt.epoch("s")
+            cast = cells.cast(wanted, strict=False)
+        except pl.exceptions.PolarsError as error:
+            raise DataError(
+                f"{where}: column {name} holds {cells.dtype}, expected {article} on every {unit}: {reason(error)}; "
+                "write the column anew"
+            ) from error
+        bad = cast.is_null() | (cast == "" if wanted == pl.String else cast.is_nan())
+        if cells.dtype.is_float():
+            bad |= cells.is_nan()  # which is no id either
         if bad.any():
             row = int(bad.arg_max() or 0)
-            article = "an id" if wanted == pl.String else "a finite number"
             got = "empty" if cells[row] in (None, "") else f'"{cells[row]}"'
             raise DataError(f"{where}, {unit} {row + first}: {name} is {got}, expected {article}; mend the {unit}")
         found[of] = ids(cast) if wanted == pl.String else cast.to_numpy()

@@ -26,7 +26,7 @@ class Nothing:
 """
 
 
-@pytest.mark.benchmark(group="one run", min_rounds=5)
+@pytest.mark.benchmark(group="one run", min_rounds=5, max_time=2)
 def test_a_run_behind_the_wall(benchmark, tmp_path):
     file = tmp_path / "demo" / "nothing.py"
     file.parent.mkdir()
@@ -44,6 +44,6 @@ def test_a_run_behind_the_wall(benchmark, tmp_path):
     benchmark(once)
 
 
-@pytest.mark.benchmark(group="one run", min_rounds=5)
+@pytest.mark.benchmark(group="one run", min_rounds=5, max_time=2)
 def test_a_bare_interpreter_with_numpy(benchmark):
     benchmark(lambda: subprocess.run([sys.executable, "-I", "-c", "import numpy"], check=True))
