@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +9,7 @@ from typing import Any
 import numpy as np
 from synthetic import rows_of
 
-from recarena import top_k
+from recarena import Factors, top_k
 from recarena.contract.answers import RankAnswers
 from recarena.contract.arrays import Ragged
 from recarena.contract.metrics import evaluate_all
@@ -20,20 +17,18 @@ from recarena.contract.queries import RankQueries
 from recarena.data import interactions
 from recarena.data.prepare import Prepared, prepare
 from recarena.data.recipes import Benchmark, Dataset
-from recarena.data.sources import MIRROR
 
 DIMENSION = 64  # of the factors whose dot products are ranked
 HISTORY, TARGETS = 101, 20  # items a user has and may not be shown, and held-out items
 
 
 def preparing(file: Path, counts: dict[str, int]) -> Callable[[], Prepared]:
-    """Return a function from nothing to the prepared split of an .inter file, as if for the first time.
+    """Return a function from nothing to the prepared split of an .inter file: parse, check, split 8:1:1 a user, number.
 
-    That is what the arena does when a board is first played: checksum, parse, check, cache, split 8:1:1 a user, number.
+    The file is a user's own, so nothing is cached and no checksum is taken: the peer does neither.
     """
     words = dict.fromkeys(("title", "licence", "citation", "homepage"), "synthetic")
-    rows = {"path": file.name, "parser": "recbole.inter", "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
-    source = {"kind": "mirror", "gives": ["time"], "ratings": rows}
+    source = {"kind": "file", "gives": ["time"], "ratings": {"path": str(file), "parser": "recbole.inter"}}
     dataset = Dataset.model_validate({"name": file.stem, **words, "sources": [source], "expect": counts})
     benchmark = Benchmark.model_validate(
         {
@@ -50,19 +45,7 @@ def preparing(file: Path, counts: dict[str, int]) -> Callable[[], Prepared]:
             "memory_limit_bytes": 10**9,
         }
     )
-    cache = file.with_suffix(".cache")
-
-    def once() -> Prepared:
-        shutil.rmtree(cache, ignore_errors=True)
-        before = os.environ.get(MIRROR)
-        os.environ[MIRROR] = str(file.parent)
-        try:
-            raw = interactions.load(dataset, cache, say=lambda _: None).raw
-        finally:
-            os.environ.pop(MIRROR) if before is None else os.environ.update({MIRROR: before})
-        return prepare(benchmark, raw)[0]
-
-    return once
+    return lambda: prepare(benchmark, interactions.load(dataset, file.parent, say=lambda _: None).raw)[0]
 
 
 def lists(n_queries: int, n_items: int, k: int) -> tuple[RankQueries, RankAnswers, np.ndarray[Any, Any]]:
@@ -102,7 +85,7 @@ class Ranking:
 
     def rank(self) -> np.ndarray[Any, Any]:
         """Return the (users, k) best items."""
-        return top_k(lambda rows: self.users[rows] @ self.items.T, self.queries)
+        return top_k(Factors(self.users, self.items), self.queries)
 
     def rank_and_judge(self) -> dict[str, float]:
         """Return the mean NDCG and recall of the best items."""

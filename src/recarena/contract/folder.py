@@ -18,7 +18,6 @@ import numpy as np
 
 from recarena.contract.answers import Answers, RankAnswers, RateAnswers
 from recarena.contract.arrays import Ragged
-from recarena.contract.features import Features
 from recarena.contract.queries import Interactions, Queries, RankQueries, RateQueries
 from recarena.contract.questions import Question, Train
 from recarena.contract.validation import ValidationAsk
@@ -39,11 +38,6 @@ def flatten(question: Question) -> tuple[Meta, Arrays]:
         validation[name] = _put_queries(arrays, at, ask.queries) | {"metric": ask.metric}
         _put_answers(arrays, f"{at}.answers", ask.answers)
     asks = {name: _put_queries(arrays, f"asks.{name}", queries) for name, queries in question.asks.items()}
-    features = {
-        of: _put_features(arrays, of, known)
-        for of, known in (("users", question.train.users), ("items", question.train.items))
-        if known
-    }
     meta = {
         "format": FORMAT,
         "train": {"n_users": rows.n_users, "n_items": rows.n_items},
@@ -51,7 +45,7 @@ def flatten(question: Question) -> tuple[Meta, Arrays]:
         "asks": asks,
         "arrays": sorted(arrays),
     }
-    return meta | ({"features": features} if features else {}), arrays
+    return meta, arrays
 
 
 def digest(meta: Meta, arrays: Mapping[str, np.ndarray[Any, Any]]) -> str:
@@ -97,8 +91,7 @@ def read_question(folder: Path) -> Question:
         for name, about in meta["validation"].items()
     }
     asks = {name: _get_queries(arrays, f"asks.{name}", about) for name, about in meta["asks"].items()}
-    known = {of: _get_features(arrays, of, about) for of, about in meta.get("features", {}).items()}
-    return Question(Train(rows, validation, **known), asks)
+    return Question(Train(rows, validation), asks)
 
 
 def folder_hash(folder: Path) -> str:
@@ -122,22 +115,6 @@ def _put(arrays: Arrays, at: str, /, **named: np.ndarray[Any, Any] | None) -> No
 
 def _put_ragged(arrays: Arrays, at: str, ragged: Ragged) -> None:
     _put(arrays, at, offsets=ragged.offsets, values=ragged.values)
-
-
-def _put_features(arrays: Arrays, at: str, known: Features) -> Meta:
-    _put(arrays, f"{at}.category", **known.category)
-    _put(arrays, f"{at}.number", **known.number)
-    for name, lists in known.tags.items():
-        _put_ragged(arrays, f"{at}.tags.{name}", lists)
-    return {"category": sorted(known.category), "tags": sorted(known.tags), "number": sorted(known.number)}
-
-
-def _get_features(arrays: Arrays, at: str, about: Meta) -> Features:
-    return Features(
-        category={name: arrays[f"{at}.category.{name}"] for name in about["category"]},
-        tags={name: _get_ragged(arrays, f"{at}.tags.{name}") for name in about["tags"]},
-        number={name: arrays[f"{at}.number.{name}"] for name in about["number"]},
-    )
 
 
 def _put_queries(arrays: Arrays, at: str, queries: Queries) -> Meta:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from recarena.contract.features import Features
 from recarena.contract.queries import Interactions, Queries
 from recarena.contract.validation import ValidationAsk
 
@@ -21,14 +20,10 @@ class Train:
         interactions: the training events.
         validation: asks held out of the training events, by the name of the ask they stand for, each with a
             ``score(prediction)``; empty where the protocol has none.
-        users: what is known of each of the ``n_users``; without columns where the benchmark tells nothing.
-        items: what is known of each of the ``n_items``, likewise.
     """
 
     interactions: Interactions
     validation: Mapping[str, ValidationAsk] = field(default_factory=dict)
-    users: Features = field(default_factory=Features)
-    items: Features = field(default_factory=Features)
 
 
 @dataclass(frozen=True, eq=False)
