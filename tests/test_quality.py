@@ -24,10 +24,10 @@ BANDS = {
     ("ml-100k-strong", "baselines/ease"): (0.4789, 0.001),
     ("ml-100k-strong", "baselines/item_knn"): (0.4270, 0.002),
     ("ml-100k-strong", "baselines/popularity"): (0.2586, 0.005),
-    ("ml-100k-top-n", "mf/ials"): (0.324, 0.006),
-    ("ml-100k-top-n", "baselines/ease"): (0.3214, 0.001),
-    ("ml-100k-top-n", "baselines/item_knn"): (0.2711, 0.002),
-    ("ml-100k-top-n", "baselines/popularity"): (0.1381, 0.003),
+    ("ml-100k-top-n", "mf/ials"): (0.336, 0.006),
+    ("ml-100k-top-n", "baselines/ease"): (0.3302, 0.001),
+    ("ml-100k-top-n", "baselines/item_knn"): (0.2745, 0.002),
+    ("ml-100k-top-n", "baselines/popularity"): (0.1420, 0.003),
 }
 BEATS = [
     ("mf/sgd", "baselines/bias"),
