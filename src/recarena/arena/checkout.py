@@ -7,11 +7,14 @@ from pathlib import Path
 
 
 def commit_and_dirty(root: Path) -> tuple[str | None, bool]:
-    """Return the commit of the checkout and whether anything but results/ differs from it; (None, True) outside git."""
+    """Return the commit of the checkout and whether anything in it differs from that commit; (None, True) outside git.
+
+    results/ and README.md do not count: the runner itself writes records and boards there.
+    """
     commit = _git(root, "rev-parse", "HEAD")
     if commit is None:
         return None, True
-    changed = _git(root, "status", "--porcelain", "--", ".", ":(exclude)results")
+    changed = _git(root, "status", "--porcelain", "--", ".", ":(exclude)results", ":(exclude)README.md")
     return commit.strip(), changed is None or bool(changed.strip())
 
 

@@ -110,7 +110,7 @@ class Record(_Strict):
     looked: list[str] = Field(description="those versions: hashes of code and settings")
     limited: int | None = Field(description="queries per ask under --limit; such a run is never ranked")
     commit: str | None = Field(description="of the project when the run began; null outside a git checkout")
-    dirty: bool = Field(description="files other than results/ differed from that commit")
+    dirty: bool = Field(description="files other than results/ and README.md differed from that commit")
     finished_at: str = Field(description="UTC, ISO 8601")
 
 
