@@ -29,6 +29,7 @@ SPLIT_RECIPES = {
     "official_folds": {"name": "official_folds", "n_folds": 5},
     "kfold": {"name": "kfold", "n_folds": 4, "seed": 42, "folds": [0, 2]},
     "per_user_ratio": {"name": "per_user_ratio", "ratios": [0.6, 0.2, 0.2], "seed": 1},
+    "row_ratio": {"name": "row_ratio", "ratios": [0.6, 0.2, 0.2], "seed": 1},
     "leave_last_out": {"name": "leave_last_out"},
     "held_out_users": {"name": "held_out_users", "n_validation": 3, "n_test": 3},
     "official_files": {"name": "official_files"},
@@ -40,7 +41,7 @@ SPLIT_RECIPES = {
 def board(split: str, **changes: object) -> Benchmark:
     exclude = "nothing" if split == "sampled_candidates" else "history+validation"
     rank = {"top-n": {"kind": "rank", "metrics": ["ndcg@3"], "k": 3, "exclude": exclude}}
-    rates = split in {"official_folds", "kfold"}
+    rates = split in {"official_folds", "kfold", "row_ratio"}
     words = {
         "name": f"made-up-{split}",
         "title": "T",
@@ -432,6 +433,7 @@ PUBLISHED = {
     "ml-100k-strong": (738, 1415, 43_606, 100, 1_105),
     "ml-100k-next": (943, 1682, 98_114, 943, 943),
     "ml-1m-rate": (6040, 3706, 900_188, 100_021, 100_021),
+    "ml-1m-ctr": (6040, 3668, 591_210, 73_901, 73_901),
     "ml-1m-strong": (5034, 3502, 480_438, 500, 8_582),
     "ml-1m-next": (6040, 3416, 987_531, 6040, 6040),
     "ml-100k-rate-kfold": (943, 1682, 80_000, 20_000, 20_000),

@@ -61,6 +61,7 @@ ALL: dict[str, Callable[[Raw], list[splits.RowSplit]]] = {
     "official_folds": lambda raw: splits.official_folds(raw, n_folds=5),
     "kfold": lambda raw: splits.kfold(raw, n_folds=4, seed=42, folds=range(4)),
     "per_user_ratio": lambda raw: splits.per_user_ratio(raw, ratios=[0.6, 0.2, 0.2], seed=1),
+    "row_ratio": lambda raw: splits.row_ratio(raw, ratios=[0.6, 0.2, 0.2], seed=1),
     "leave_last_out": splits.leave_last_out,
     "held_out_users": lambda raw: splits.held_out_users(raw, n_validation=2, n_test=2),
     "official_files": lambda raw: splits.official_files(divided(raw, (0, 2, 1, 0, 0))),
@@ -204,6 +205,15 @@ def test_ratio_counts_are_recboles(n, counts):
 
 def test_ratios_need_not_sum_to_one():
     assert splits.ratio_counts(20, [8, 1, 1]) == [16, 2, 2]
+
+
+def test_row_ratio_cuts_one_permutation_in_three():
+    permuted = [8, 0, 9, 3, 7, 10, 2, 11, 4, 6, 1, 5]  # torch.randperm(12) after torch.manual_seed(2020)
+    raw = rows_of([(u, i) for u in range(4) for i in range(3)])
+    (split,) = splits.row_ratio(raw, ratios=(2, 1, 1), seed=2020)
+    assert split.train.tolist() == split.test.history.tolist() == sorted(permuted[:6])
+    assert split.validation.target.tolist() == sorted(permuted[6:9])
+    assert split.test.target.tolist() == sorted(permuted[9:])
 
 
 def test_per_user_ratio_shows_the_training_rows_only():
@@ -461,6 +471,7 @@ DRAWN = {
     "official_folds": lambda raw: splits.official_folds(raw)[0],
     "kfold": lambda raw: splits.kfold(raw, n_folds=5, seed=42, folds=[0])[0],
     "per_user_ratio": lambda raw: splits.per_user_ratio(raw, ratios=[0.6, 0.2, 0.2], seed=0)[0],
+    "row_ratio": lambda raw: splits.row_ratio(raw, ratios=[0.6, 0.2, 0.2], seed=0)[0],
     "leave_last_out": lambda raw: splits.leave_last_out(raw)[0],
     "held_out_users": lambda raw: splits.held_out_users(raw, n_validation=1, n_test=2)[0],
     "official_files": lambda _: splits.official_files(six_users_with_files())[0],

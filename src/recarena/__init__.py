@@ -5,6 +5,7 @@ What an implementation imports comes from here and needs numpy alone; the rest o
 
 from recarena.contract.arrays import Bools, Floats, Ints, Ragged
 from recarena.contract.errors import RecarenaError, Skip
+from recarena.contract.features import Features
 from recarena.contract.implementation import Run, implementation
 from recarena.contract.queries import Interactions, RankQueries, RateQueries
 from recarena.contract.questions import Train
@@ -13,6 +14,7 @@ from recarena.contract.ranking import Factors, top_k
 __all__ = [
     "Bools",
     "Factors",
+    "Features",
     "Floats",
     "Interactions",
     "Ints",

@@ -18,6 +18,7 @@ import numpy as np
 
 from recarena.contract.answers import Answers, RankAnswers, RateAnswers
 from recarena.contract.arrays import Ragged
+from recarena.contract.features import Features
 from recarena.contract.queries import Interactions, Queries, RankQueries, RateQueries
 from recarena.contract.questions import Question, Train
 from recarena.contract.validation import ValidationAsk
@@ -43,8 +44,12 @@ def flatten(question: Question) -> tuple[Meta, Arrays]:
         "train": {"n_users": rows.n_users, "n_items": rows.n_items},
         "validation": validation,
         "asks": asks,
-        "arrays": sorted(arrays),
     }
+    sides = {"users": question.train.users, "items": question.train.items}
+    named = {side: _put_features(arrays, f"train.{side}", about) for side, about in sides.items() if about is not None}
+    if named:
+        meta["features"] = named
+    meta["arrays"] = sorted(arrays)
     return meta, arrays
 
 
@@ -91,7 +96,8 @@ def read_question(folder: Path) -> Question:
         for name, about in meta["validation"].items()
     }
     asks = {name: _get_queries(arrays, f"asks.{name}", about) for name, about in meta["asks"].items()}
-    return Question(Train(rows, validation), asks)
+    sides = {side: _get_features(arrays, f"train.{side}", names) for side, names in meta.get("features", {}).items()}
+    return Question(Train(rows, validation, sides.get("users"), sides.get("items")), asks)
 
 
 def folder_hash(folder: Path) -> str:
@@ -115,6 +121,22 @@ def _put(arrays: Arrays, at: str, /, **named: np.ndarray[Any, Any] | None) -> No
 
 def _put_ragged(arrays: Arrays, at: str, ragged: Ragged) -> None:
     _put(arrays, at, offsets=ragged.offsets, values=ragged.values)
+
+
+def _put_features(arrays: Arrays, at: str, features: Features) -> Meta:
+    for kind, columns in (("category", features.category), ("number", features.number), ("labels", features.labels)):
+        _put(arrays, f"{at}.{kind}", **columns)
+    for name, rows in features.tags.items():
+        _put_ragged(arrays, f"{at}.tags.{name}", rows)
+    return {kind: sorted(getattr(features, kind)) for kind in ("category", "tags", "number", "labels")}
+
+
+def _get_features(arrays: Arrays, at: str, names: Meta) -> Features:
+    def of(kind: str) -> Arrays:
+        return {name: arrays[f"{at}.{kind}.{name}"] for name in names[kind]}
+
+    tags = {name: _get_ragged(arrays, f"{at}.tags.{name}") for name in names["tags"]}
+    return Features(of("category"), tags, of("number"), of("labels"))
 
 
 def _put_queries(arrays: Arrays, at: str, queries: Queries) -> Meta:

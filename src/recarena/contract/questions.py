@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from recarena.contract.features import Features
 from recarena.contract.queries import Interactions, Queries
 from recarena.contract.validation import ValidationAsk
 
@@ -20,10 +21,14 @@ class Train:
         interactions: the training events.
         validation: asks held out of the training events, by the name of the ask they stand for, each with a
             ``score(prediction)``; empty where the protocol has none.
+        users: facts about the n_users training users, or None where the benchmark gives none.
+        items: facts about the n_items items of the catalogue, or None.
     """
 
     interactions: Interactions
     validation: Mapping[str, ValidationAsk] = field(default_factory=dict)
+    users: Features | None = None
+    items: Features | None = None
 
 
 @dataclass(frozen=True, eq=False)

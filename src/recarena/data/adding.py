@@ -21,7 +21,7 @@ def add(root: Path, file: Path, name: str, named: Mapping[str, str], separator: 
 
     Args:
         root: of the project.
-        file: CSV, TSV, parquet, or RecBole's ``.inter`` (its ``.item`` beside it gives titles).
+        file: CSV, TSV, parquet, or RecBole's ``.inter`` (an ``.item`` or ``.user`` beside it gives facts, and titles).
         name: of the dataset.
         named: "user", "item", "value", "time" -> the column's name in the file; the usual names are found by
             themselves, and "" means that the file has no such column.
@@ -47,12 +47,16 @@ def add(root: Path, file: Path, name: str, named: Mapping[str, str], separator: 
         raise DataError(f"{file} cannot be read: {error.strerror or error}; name a file") from error
     if not body:
         raise DataError(f"{file.name}: the file holds no rows; expected at least one interaction")
-    titles = ""
+    titles = facts = ""
     if file.suffix == ".inter":
         reads = 'parser = "recbole.inter"'
         raw = parsers.PARSERS["recbole.inter"](body, file.name, "utf-8")
         if (items := file.with_suffix(".item")).is_file():
-            titles = f'titles = {{ path = {_quoted(str(items))}, parser = "recbole.item" }}\n'
+            if _has_title(items):
+                titles = f'titles = {{ path = {_quoted(str(items))}, parser = "recbole.item" }}\n'
+            facts += f'items = {{ path = {_quoted(str(items))}, parser = "recbole.side" }}\n'
+        if (users := file.with_suffix(".user")).is_file():
+            facts += f'users = {{ path = {_quoted(str(users))}, parser = "recbole.side" }}\n'
     else:
         columns = _columns(plain.header(body, file.name, separator=separator), named, file.name)
         if not body.startswith(b"PAR1") and separator is None:
@@ -73,7 +77,7 @@ homepage = "unknown: yours to state"
 kind = "file"
 gives = {'["time"]' if time else "[]"}
 ratings = {{ path = {_quoted(str(file))}, sha256 = "{sha256_of(file)}", {reads} }}
-{titles}
+{titles}{facts}
 [expect]
 users = {n_distinct(raw.user)}
 items = {n_distinct(raw.item)}
@@ -86,6 +90,12 @@ sha256 = "{raw.sha256()}"
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(recipe)
     return recipe
+
+
+def _has_title(items: Path) -> bool:
+    """Whether an ``.item`` file has a column of names."""
+    with items.open(encoding="utf-8", errors="replace") as lines:
+        return any("title" in name or "name" in name for name in lines.readline().split("\t"))
 
 
 def _columns(names: list[str], named: Mapping[str, str], where: str) -> dict[str, str]:

@@ -59,6 +59,9 @@ def card(dataset: Dataset, raw: Raw, source: str) -> Card:
     if raw.candidates is not None:
         lengths = raw.candidates.item.lengths
         facts.append(("candidates", f"{len(lengths):,} users, {lengths.min()} to {lengths.max()} items each"))
+    for of, side in (("about users", raw.users), ("about items", raw.items)):
+        if side is not None:
+            facts.append((of, ", ".join(sorted([*side.category, *side.tags, *side.number]))))
     histogram: tuple[tuple[str, int, float], ...] = ()
     if raw.value is None:
         facts.append(("values", "none: the source says only what happened"))

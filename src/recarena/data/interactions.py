@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from recarena.data import parsers
 from recarena.data.coding import n_distinct
 from recarena.data.raw import Candidates, Raw
 from recarena.data.recipes import Dataset, FileSource, InlineSource, MirrorSource, Source, UserFile, parts
+from recarena.data.sides import Side
 from recarena.data.sources import (
     CACHE,
     MIRROR,
@@ -157,6 +158,10 @@ def _parse(dataset: Dataset, fetched: Fetched) -> Raw:
         if part == "titles":
             titles = parsers.TITLE_PARSERS[recipe.parser](body, file.name, recipe.encoding)
             raw = replace(raw, titles=titles) if raw is not None else None
+        elif part in ("users", "items"):
+            side = parsers.SIDE_PARSERS[recipe.parser](body, file.name, recipe.encoding)
+            if raw is not None:
+                raw = replace(raw, users=side) if part == "users" else replace(raw, items=side)
         elif raw is None and isinstance(recipe, UserFile) and recipe.columns is not None:
             columns = recipe.columns.model_dump(exclude_none=True)
             raw = parsers.table(body, file.name, recipe.encoding, columns=columns, separator=recipe.separator)
@@ -181,6 +186,9 @@ def _expected(dataset: Dataset, raw: Raw, source: Source) -> Raw:
         found["sha256"], wanted["sha256"] = raw.sha256(), want.sha256
     if raw.time is not None and want.time_sha256 is not None:
         found["time_sha256"], wanted["time_sha256"] = raw.time_sha256() or "", want.time_sha256
+    for part, side, sha256 in (("users", raw.users, want.users_sha256), ("items", raw.items, want.items_sha256)):
+        if side is not None and sha256 is not None:
+            found[f"{part}_sha256"], wanted[f"{part}_sha256"] = side.sha256(), sha256
     for key, value in wanted.items():
         if found[key] != value:
             raise DataError(
@@ -229,9 +237,16 @@ def _read_parsed(path: Path) -> Raw | None:
                 **{name: arrays.get(name) for name in _OPTIONAL},
                 candidates=frozen,
                 titles=dict(zip(arrays["title_item"].tolist(), arrays["title"].tolist(), strict=True)),
+                users=_side(arrays, "users."),
+                items=_side(arrays, "items."),
             )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
+
+
+def _side(arrays: Mapping[str, Any], at: str) -> Side | None:
+    found = {name.removeprefix(at): arrays[name] for name in arrays if name.startswith(at)}
+    return Side.from_arrays(found) if found else None
 
 
 def _write_parsed(path: Path, raw: Raw) -> None:
@@ -242,6 +257,9 @@ def _write_parsed(path: Path, raw: Raw) -> None:
         frozen = raw.candidates
         arrays |= {"asked": frozen.user, "offsets": frozen.item.offsets, "candidates": frozen.item.values}
     arrays |= {"title_item": np.array(list(raw.titles)), "title": np.array(list(raw.titles.values()), dtype=str)}
+    for at, side in (("users", raw.users), ("items", raw.items)):
+        if side is not None:
+            arrays |= {f"{at}.{name}": array for name, array in side.arrays().items()}
     with lock(path):
         temporary = path.with_name(path.name + ".tmp")  # the lock is ours, so the name is
         try:

@@ -22,6 +22,7 @@ import numpy as np
 from recarena.contract.answers import Answers, RankAnswers, RateAnswers
 from recarena.contract.arrays import Bools, Floats, Ints, Ragged
 from recarena.contract.errors import DataError
+from recarena.contract.features import Features
 from recarena.contract.queries import Interactions, Queries, RankQueries, RateQueries
 from recarena.contract.questions import Question, Train
 from recarena.contract.validation import ValidationAsk
@@ -30,6 +31,7 @@ from recarena.data.folders import load_benchmark, load_dataset
 from recarena.data.grouping import rows_by
 from recarena.data.raw import Candidates, Ids, Raw
 from recarena.data.recipes import Benchmark, RankAsk, RateAsk
+from recarena.data.sides import features
 from recarena.data.sources import Say, to_stderr
 from recarena.data.splits import SPLITS, Held, RowSplit
 from recarena.data.tables import Table, table
@@ -135,6 +137,12 @@ def _check_columns(benchmark: Benchmark, raw: Raw, where: str) -> None:
         raise DataError(
             f'{where}: columns name "time", but these rows have no times; load them from a source with times'
         )
+    for part in benchmark.features:
+        if getattr(raw, part) is None:
+            raise DataError(
+                f'{where}: features name "{part}", but the source of {benchmark.dataset} says nothing about them; '
+                "use a source that does, or take the features out"
+            )
     asks_value = benchmark.label is not None or any(isinstance(ask, RateAsk) for ask in benchmark.asks.values())
     if raw.value is None and ("value" in benchmark.columns or asks_value):
         what = "asks for values" if asks_value else 'columns name "value"'
@@ -227,7 +235,7 @@ class _Fold:
             if split.validation is not None and len(split.validation.target):
                 queries, values = self.ask(ask, split.validation, VALIDATION)
                 validation[name] = ValidationAsk(queries, values, ask.metrics[0])
-        train = Train(self.interactions, validation)
+        train = Train(self.interactions, validation, *self.features())
         dropped = dict(filtered) | {reason: len(rows) for reason, rows in split.dropped.items()}
         ids = self.coded
         catalogue = Catalogue(ids.user_ids[self.users], ids.item_ids[self.items], ids.rows.titles)
@@ -244,6 +252,15 @@ class _Fold:
             time=self.time(places),
             n_users=len(self.users),
             n_items=len(self.items),
+        )
+
+    def features(self) -> tuple[Features | None, Features | None]:
+        """Facts about the training users and about the items, by their numbers, where the benchmark names them."""
+        ids, wanted = self.coded, self.benchmark.features
+        users, items = ids.rows.users, ids.rows.items
+        return (
+            features(users, ids.user_ids[self.users]) if "users" in wanted and users is not None else None,
+            features(items, ids.item_ids[self.items]) if "items" in wanted and items is not None else None,
         )
 
     def ask(self, ask: RateAsk | RankAsk, held: Held, target: int) -> tuple[Queries, Answers]:

@@ -11,13 +11,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from recarena.contract.arrays import Floats, Ints, Ragged
 from recarena.contract.errors import DataError
+from recarena.data.sides import Ids, Side
 
-Ids = NDArray[Any]  # int64, or numpy's fixed-width text
-
+__all__ = ["PARTS", "Candidates", "Ids", "Raw", "Side"]
 
 PARTS = ("train", "validation", "test")  # the values of Raw.part
 
@@ -49,6 +48,8 @@ class Raw:
         part: (n,) int8 places in ``PARTS``, where the source comes divided by its authors; else None.
         candidates: frozen candidates, where the source has them; else None.
         titles: raw item id -> title, for people to read; no model sees it here.
+        users: facts about users, where the source has them; else None.
+        items: facts about items, likewise.
     """
 
     user: Ids
@@ -59,6 +60,8 @@ class Raw:
     part: Ints | None = None
     candidates: Candidates | None = None
     titles: Mapping[Any, str] = field(default_factory=dict)
+    users: Side | None = None
+    items: Side | None = None
 
     def __len__(self) -> int:
         return len(self.user)

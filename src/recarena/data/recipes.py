@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from recarena.contract.errors import RecarenaError, did_you_mean
 from recarena.contract.metrics import Metric, parse
-from recarena.data.parsers import MORE_PARSERS, PARSERS, TITLE_PARSERS
+from recarena.data.parsers import MORE_PARSERS, PARSERS, SIDE_PARSERS, TITLE_PARSERS
 
-Gives = Literal["time", "order"]
+Gives = Literal["time", "order", "users", "items"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 # "unknown": nobody could read the file when the recipe was written; the sum of the first download is kept and shown
 Checksum = Sha256 | Literal["unknown"]
@@ -75,7 +75,7 @@ class UrlSource(_Strict):
 
     Here and in the other sources ``ratings`` holds the rows, ``test`` the test rows where the authors divided them
     (``ratings`` is then all rows or the training rows, as the parser of ``test`` knows), ``candidates`` the items they
-    froze for ranking, and ``titles`` is for people.
+    froze for ranking, ``titles`` is for people, and ``users`` and ``items`` are facts about them.
     """
 
     kind: Literal["url"]
@@ -86,6 +86,8 @@ class UrlSource(_Strict):
     test: UrlMember | None = None
     candidates: UrlMember | None = None
     titles: UrlMember | None = None
+    users: UrlMember | None = None
+    items: UrlMember | None = None
 
     def addresses(self) -> dict[str, tuple[str, Checksum]]:
         """Return the url and the checksum that each part comes from."""
@@ -114,6 +116,8 @@ class WheelSource(_Strict):
     gives: tuple[Gives, ...]
     ratings: Member
     titles: Member | None = None
+    users: Member | None = None
+    items: Member | None = None
 
 
 class MirrorSource(_Strict):
@@ -125,6 +129,8 @@ class MirrorSource(_Strict):
     test: MirrorFile | None = None
     candidates: MirrorFile | None = None
     titles: MirrorFile | None = None
+    users: MirrorFile | None = None
+    items: MirrorFile | None = None
 
 
 class Columns(_Strict):
@@ -174,6 +180,8 @@ class FileSource(_Strict):
     gives: tuple[Gives, ...] = ()
     ratings: UserFile
     titles: UserFile | None = None
+    users: UserFile | None = None
+    items: UserFile | None = None
 
 
 class InlineSource(_Strict):
@@ -189,6 +197,9 @@ class InlineSource(_Strict):
     candidates: tuple[Annotated[tuple[int, ...], Field(min_length=2)], ...] = ()
 
 
+_PARTS = ("ratings", "test", "candidates", "titles", "users", "items")
+
+
 @overload
 def parts(source: MirrorSource) -> dict[str, MirrorFile]: ...
 @overload
@@ -196,8 +207,8 @@ def parts(source: UrlSource | WheelSource) -> dict[str, Member]: ...
 @overload
 def parts(source: FileSource) -> dict[str, UserFile]: ...
 def parts(source: UrlSource | WheelSource | MirrorSource | FileSource) -> dict[str, Any]:
-    """Return a source's files by what they hold: ratings, then test, candidates and titles where it has them."""
-    named = {part: getattr(source, part, None) for part in ("ratings", "test", "candidates", "titles")}
+    """Return a source's files by what they hold: ratings, then what else it has."""
+    named = {part: getattr(source, part, None) for part in _PARTS}
     return {part: file for part, file in named.items() if file is not None}
 
 
@@ -208,7 +219,8 @@ class Expect(_Strict):
     """What the rows must be, whichever source they came from; a mismatch is an error (law 7).
 
     ``sha256`` is ``Raw.sha256()``; it is left out where nobody could read the data when the recipe was written.
-    ``time_sha256`` is checked where a source gives times.
+    ``time_sha256`` is checked where a source gives times, ``users_sha256`` and ``items_sha256`` (``Side.sha256()``)
+    where it gives facts about them.
     """
 
     users: int
@@ -216,6 +228,8 @@ class Expect(_Strict):
     interactions: int
     sha256: Sha256 | None = None
     time_sha256: Sha256 | None = None
+    users_sha256: Sha256 | None = None
+    items_sha256: Sha256 | None = None
 
 
 class Dataset(_Strict):
@@ -235,9 +249,12 @@ class Dataset(_Strict):
             if isinstance(source, InlineSource):
                 continue
             for part, file in parts(source).items():
-                known: Mapping[str, object] = {"ratings": {**PARSERS, "table": None}, "titles": TITLE_PARSERS}.get(
-                    part, MORE_PARSERS
-                )
+                known: Mapping[str, object] = {
+                    "ratings": {**PARSERS, "table": None},
+                    "titles": TITLE_PARSERS,
+                    "users": SIDE_PARSERS,
+                    "items": SIDE_PARSERS,
+                }.get(part, MORE_PARSERS)
                 if file.parser not in known:
                     kind = {"ratings": "parser", "titles": "title parser"}.get(part, f"{part} parser")
                     raise ValueError(f'unknown {kind} "{file.parser}"{did_you_mean(file.parser, known)}')
@@ -320,6 +337,20 @@ class PerUserRatio(_Strict):
         return self
 
 
+class RowRatio(_Strict):
+    """All rows cut at random."""
+
+    name: Literal["row_ratio"]
+    ratios: tuple[Share, Share, Share]
+    seed: int
+
+    @model_validator(mode="after")
+    def _train_and_test(self) -> Self:
+        if self.ratios[0] == 0 or self.ratios[2] == 0:
+            raise ValueError("ratios are those of train, validation and test; the first and the last are above 0")
+        return self
+
+
 class GlobalTime(_Strict):
     """One moment for everybody: the earliest rows for training, the latest for the test."""
 
@@ -363,7 +394,15 @@ class HeldOutUsers(_Strict):
 
 
 SplitRecipe = Annotated[
-    OfficialFolds | KFold | PerUserRatio | LeaveLastOut | HeldOutUsers | OfficialFiles | SampledCandidates | GlobalTime,
+    OfficialFolds
+    | KFold
+    | PerUserRatio
+    | RowRatio
+    | LeaveLastOut
+    | HeldOutUsers
+    | OfficialFiles
+    | SampledCandidates
+    | GlobalTime,
     Field(discriminator="name"),
 ]
 
@@ -424,7 +463,7 @@ class Benchmark(_Strict):
 
     ``version`` rises with any change to what the recipe means; it also seeds the numbering of users and items.
     ``numbering = "as-published"`` gives items their place in the order of the raw ids instead: such numbers may tell
-    the future (law 1), and the board says so.
+    the future (law 1), and the board says so. ``features`` names the facts that a question carries.
     """
 
     name: str
@@ -437,6 +476,7 @@ class Benchmark(_Strict):
     label: Label | None = None
     numbering: Literal["shuffled", "as-published"] = "shuffled"
     columns: tuple[Literal["value", "time"], ...]
+    features: tuple[Literal["users", "items"], ...] = ()
     order: Literal["time", "none"]
     asks: Annotated[dict[AskName, Ask], Field(min_length=1)]
     seeds: Annotated[int, Field(ge=1)]
@@ -457,7 +497,7 @@ class Benchmark(_Strict):
     @property
     def needs(self) -> frozenset[Gives]:
         """What the dataset's source must give besides ids and values."""
-        needs: set[Gives] = set()
+        needs: set[Gives] = set(self.features)
         if "time" in self.columns or self.split.name == "global_time":
             needs.add("time")
         if self.order == "time":
@@ -466,7 +506,7 @@ class Benchmark(_Strict):
 
     @model_validator(mode="after")
     def _coherent(self) -> Self:
-        rates = self.split.name in {"official_folds", "kfold"}
+        rates = self.split.name in {"official_folds", "kfold", "row_ratio"}
         either = self.split.name in {"per_user_ratio", "global_time"}
         for ask_name, ask in self.asks.items():
             if not either and (ask.kind == "rate") != rates:

@@ -119,7 +119,13 @@ def mirror_folder() -> Path | None:
 def lacks(source: Source, needs: Collection[str]) -> str | None:
     """Return what a source lacks of what a benchmark needs, in words, or None; times imply an order."""
     has = set(source.gives) | ({"order"} if "time" in source.gives else set())
-    words = {"time": "real times", "order": "an order of events"}
+    has |= {part for part in ("users", "items") if getattr(source, part, None) is not None}
+    words = {
+        "time": "real times",
+        "order": "an order of events",
+        "users": "facts about users",
+        "items": "facts about items",
+    }
     missing = [words[need] for need in sorted(set(needs) - has)]
     return f"lacks {' and '.join(missing)}" if missing else None
 

@@ -1,7 +1,8 @@
 """Parsers: the bytes of one raw file -> raw interactions, or item titles. They read; they never filter or reorder.
 
 A recipe names a parser by its key here. ``PARSERS`` read the rows; ``MORE_PARSERS`` read a further file beside the rows
-that were read already, and return the rows with what it adds; ``TITLE_PARSERS`` read item id -> title.
+that were read already, and return the rows with what it adds; ``TITLE_PARSERS`` read item id -> title;
+``SIDE_PARSERS`` read facts about users or items.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from recarena.data.parsers.netflix import movie_titles, training_set
 from recarena.data.parsers.plain import table
 from recarena.data.parsers.recbole import recbole_inter, recbole_item, side_table
 from recarena.data.parsers.sequences import item_lists, item_sequences, test_item_lists
+from recarena.data.parsers.sides import SIDE_PARSERS
 from recarena.data.parsers.written import inline
 from recarena.data.raw import Raw
 
@@ -52,4 +54,4 @@ TITLE_PARSERS: Mapping[str, Callable[[bytes, str, str], dict[Any, str]]] = {
     "netflix": movie_titles,
     "recbole.item": recbole_item,
 }
-__all__ = ["MORE_PARSERS", "PARSERS", "TITLE_PARSERS", "VERSION", "inline", "side_table", "table"]
+__all__ = ["MORE_PARSERS", "PARSERS", "SIDE_PARSERS", "TITLE_PARSERS", "VERSION", "inline", "side_table", "table"]

@@ -13,7 +13,7 @@ from recarena.data.splits.held_out_users import held_out_users
 from recarena.data.splits.kfold import kfold
 from recarena.data.splits.leave_last_out import leave_last_out
 from recarena.data.splits.official import official_files, official_folds, sampled_candidates
-from recarena.data.splits.per_user_ratio import per_user_ratio, ratio_counts
+from recarena.data.splits.per_user_ratio import per_user_ratio, ratio_counts, row_ratio
 from recarena.data.splits.rows import NOTHING, Held, RowSplit
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "official_folds",
     "per_user_ratio",
     "ratio_counts",
+    "row_ratio",
     "sampled_candidates",
 ]
 
@@ -39,6 +40,7 @@ SPLITS: Mapping[str, Callable[..., list[RowSplit]]] = {
     "sampled_candidates": sampled_candidates,
     "kfold": kfold,
     "per_user_ratio": per_user_ratio,
+    "row_ratio": row_ratio,
     "leave_last_out": leave_last_out,
     "held_out_users": held_out_users,
     "global_time": global_time,

@@ -1,4 +1,4 @@
-"""Each user's rows at random, drawn as RecBole draws them."""
+"""Rows at random, each user's apart or all together, drawn as RecBole draws them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from recarena.contract.arrays import Ints
 from recarena.contract.errors import DataError
 from recarena.data.grouping import groups
 from recarena.data.raw import Raw
@@ -32,7 +33,22 @@ def per_user_ratio(raw: Raw, *, ratios: Sequence[float], seed: int) -> list[RowS
     """
     if len(raw) >= LARGEST:
         raise DataError(f"split per_user_ratio: {len(raw):,} rows; RecBole's draw is known for less than {LARGEST:,}")
-    user = groups(raw.user)
+    return _dealt(groups(raw.user), ratios, seed)
+
+
+def row_ratio(raw: Raw, *, ratios: Sequence[float], seed: int) -> list[RowSplit]:
+    """Cut all rows at random into train, validation and test, row for row as RecBole 1.2.1 does with no ``group_by``.
+
+    Raises:
+        DataError: more rows than torch draws in this way.
+    """
+    if len(raw) >= LARGEST:
+        raise DataError(f"split row_ratio: {len(raw):,} rows; RecBole's draw is known for less than {LARGEST:,}")
+    return _dealt(np.zeros(len(raw), dtype=np.int32), ratios, seed)
+
+
+def _dealt(user: Ints, ratios: Sequence[float], seed: int) -> list[RowSplit]:
+    """Deal the rows, each with its user (n,), in one random order; every user's first rows go to the training."""
     n_rows = np.bincount(user)
     size = np.zeros((n_rows.max() + 1, 3), dtype=np.int64)
     for n in np.flatnonzero(np.bincount(n_rows)):
@@ -41,11 +57,11 @@ def per_user_ratio(raw: Raw, *, ratios: Sequence[float], seed: int) -> list[RowS
 
     # torch's generator is the Mersenne twister with the legacy seeding; a full range gives its words as they come
     words = np.random.RandomState(seed)
-    waiting = np.arange(len(raw), dtype=np.int32)
-    part = np.empty(len(raw), dtype=np.int8)
+    waiting = np.arange(len(user), dtype=np.int32)
+    part = np.empty(len(user), dtype=np.int8)
     placed = np.zeros(len(n_rows), dtype=np.int64)
-    for start in range(0, len(raw), _BLOCK):
-        drawn = words.randint(0, 2**32, size=min(_BLOCK, len(raw) - start), dtype=np.uint32)
+    for start in range(0, len(user), _BLOCK):
+        drawn = words.randint(0, 2**32, size=min(_BLOCK, len(user) - start), dtype=np.uint32)
         _place(waiting, drawn, start, user, ends, placed, part)
     train, validation, test = (np.flatnonzero(part == p) for p in range(3))
     return [RowSplit("", train, Held(validation, train), Held(test, train))]
