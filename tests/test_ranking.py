@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recarena import Ragged, RankQueries, top_k
-from recarena.contract import ranking, selection
+from recarena.contract import products, ranking, selection
 from recarena.contract.answers import RankAnswers
 from recarena.contract.metrics import evaluate
 from recarena.contract.ranking import Factors
@@ -272,6 +272,90 @@ def test_the_runner_tells_the_number_of_threads(monkeypatch: pytest.MonkeyPatch)
     assert ranking._threads() == 7
     monkeypatch.setenv("OMP_NUM_THREADS", "all")
     assert ranking._threads() >= 1
+
+
+# --- every way from scores to lists: whole arrays, functions, products; in chunks and threads ------------------------
+
+
+def small_pieces(patch: pytest.MonkeyPatch, n_items: int) -> None:
+    """Chunks of a few queries, products of a few queries with 16 items, three threads."""
+    patch.setattr(ranking, "SHARE_FLOATS", 1)
+    patch.setattr(ranking, "OWN_FLOATS", 4 * n_items)
+    patch.setattr(ranking, "CHUNK_FLOATS", 5 * n_items)
+    patch.setattr(ranking, "_threads", lambda: 3)
+    for module in (ranking, products):
+        patch.setattr(module, "PIECE_ROWS", 2)
+    patch.setattr(products, "LEAST_ITEMS", 1)
+
+
+@given(
+    large_asks(),
+    st.sampled_from(["smooth", "few values", "constant", "ints"]),
+    st.sampled_from([np.float32, np.float64]),
+    st.booleans(),
+)
+@settings(max_examples=200, deadline=None)
+def test_every_way_gives_the_lists_of_the_definition(
+    case: tuple[RankQueries, int], kind: str, dtype: type, small: bool
+) -> None:
+    queries, seed = case
+    n_items = queries.n_items
+    score = scores_of(kind, (len(queries), n_items), np.random.default_rng(seed), dtype).astype(dtype)
+    with pytest.MonkeyPatch.context() as patch:
+        if small:
+            small_pieces(patch, n_items)
+            patch.setattr(products, "PIECE_PRODUCTS", 2 * n_items * 16 + 1)
+        ways = {
+            "an array": score,
+            "an array by columns": np.asfortranarray(score),
+            "a function": lambda rows: score[rows],
+            "products": Factors(score, np.eye(n_items, dtype=dtype)),  # exact: all but one of the summands are zero
+        }
+        expected = by_definition(score, queries)
+        for way, given_score in ways.items():
+            np.testing.assert_array_equal(top_k(given_score, queries), expected, err_msg=way)
+
+
+@given(st.integers(0, 20), st.integers(0, 90), st.integers(0, 9), st.integers(1, 7), st.integers(0, 99))
+@settings(deadline=None)
+def test_products_in_pieces_are_the_products(n_rows: int, n_items: int, d: int, most: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, y = rng.integers(-9, 9, (n_rows, d)).astype(np.float32), rng.integers(-9, 9, (d, n_items)).T
+    with pytest.MonkeyPatch.context() as patch:
+        small_pieces(patch, n_items)
+        patch.setattr(products, "PIECE_PRODUCTS", 2 * max(1, d) * 16 + 1)
+        part_of = products.in_pieces(x, y.astype(np.float64), most)  # of two types
+        assert part_of is not None
+        for start in range(0, n_rows, most):
+            part = part_of(slice(start, min(start + most, n_rows)))
+            assert part.dtype == np.float64
+            np.testing.assert_array_equal(part, x[start : start + most] @ y.T)
+
+
+def test_long_vectors_are_multiplied_whole() -> None:
+    rng = np.random.default_rng(0)
+    x, y = (rng.integers(-4, 4, (n, 700)).astype(np.float32) for n in (5, 300))
+    assert products.in_pieces(x, y, 5) is None
+    queries = ask(5, 7, 300)
+    np.testing.assert_array_equal(top_k(Factors(x, y), queries), by_definition(x @ y.T, queries))
+
+
+def test_a_nan_in_the_factors_is_found_by_the_thread_that_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    small_pieces(monkeypatch, 50)
+    x, y = np.ones((9, 3), np.float32), np.ones((50, 3), np.float32)
+    x[[4, 7], 1] = np.nan
+    with pytest.raises(ValueError, match="the score of query 4, item 0 is NaN"):
+        top_k(Factors(x, y), ask(9, 2, 50, [[48, 49]] * 9))
+
+
+@given(st.integers(0, 6), st.integers(1, 70), st.integers(0, 99))
+def test_scores_that_reach_their_row_s_bound_are_found(n_rows: int, n_items: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    part, bound = (
+        rng.integers(0, 9, (n_rows, n_items)).astype(np.float32),
+        rng.integers(0, 12, n_rows).astype(np.float32),
+    )
+    np.testing.assert_array_equal(selection._reaching(part, bound), np.flatnonzero(part >= bound[:, None]))
 
 
 # --- tensors ----------------------------------------------------------------------------------------------------------

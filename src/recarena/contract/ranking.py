@@ -13,11 +13,13 @@ from typing import Any, cast
 import numpy as np
 
 from recarena.contract.arrays import Floats, Ints
+from recarena.contract.products import PIECE_ROWS, in_pieces
 from recarena.contract.queries import RankQueries
 from recarena.contract.selection import best_of
 
-CHUNK_FLOATS = 4 * 2**20  # scores held at once: 16 MiB of float32, what a shared cache holds
+CHUNK_FLOATS = 4 * 2**20  # scores held at once, by each thread that makes its own: 16 MiB of float32
 SHARE_FLOATS = 2**18  # scores of a chunk that are worth a thread of their own
+OWN_FLOATS = 2**20  # scores that a thread makes and ranks by itself at once, so that they stay in its cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,11 +59,15 @@ def top_k(score: Scores, queries: RankQueries) -> Ints:
         ValueError: scores of the wrong shape, or NaN.
     """
     n_queries, n_items = len(queries), queries.n_items
-    step = max(1, CHUNK_FLOATS // max(1, n_items))
-    part_of = _source(score, n_queries, n_items, min(step, n_queries))
+    step = max(1, min(n_queries, CHUNK_FLOATS // max(1, n_items)))
+    threads = _threads() if n_items * step >= 2 * SHARE_FLOATS else 1
     best = np.full((n_queries, queries.k), -1, dtype=np.int32)
-    threads = _threads() if n_items * min(step, n_queries) >= 2 * SHARE_FLOATS else 1
     with ThreadPoolExecutor(threads) as pool:
+        own_step = min(step, PIECE_ROWS * max(1, OWN_FLOATS // (PIECE_ROWS * max(1, n_items))))
+        if (own := _own_source(score, n_queries, n_items, own_step)) is not None:
+            _rank_own(pool, own, own_step, queries, best)
+            return best
+        part_of = _source(score, n_queries, n_items, step)
         for start in range(0, n_queries, step):
             rows = slice(start, min(start + step, n_queries))
             part = part_of(rows)
@@ -80,10 +86,35 @@ def top_k(score: Scores, queries: RankQueries) -> Ints:
     return best
 
 
+def _own_source(score: Scores, n_queries: int, n_items: int, step: int) -> Callable[[slice], Any] | None:
+    """Return a function from at most ``step`` queries to their scores that several threads may call at once, or None.
+
+    There is none of a function that we were given, of tensors, and of products too long to be made in pieces.
+    """
+    if isinstance(score, Factors):
+        _check_factors(score, n_queries, n_items)
+        tensors = _is_tensor(score.x) or _is_tensor(score.y)
+        return None if tensors else in_pieces(score.x, score.y, step)
+    return None if callable(score) or _is_tensor(score) else _source(score, n_queries, n_items, step)
+
+
+def _rank_own(
+    pool: ThreadPoolExecutor, own: Callable[[slice], Any], step: int, queries: RankQueries, best: Ints
+) -> None:
+    """Rank chunks of queries, each from its scores to its lists in one thread: numpy lets go of the lock."""
+
+    def rank(start: int) -> None:
+        rows = slice(start, min(start + step, len(queries)))
+        best[rows] = best_of(_writable(own(rows)), queries, rows)
+
+    for _ in pool.map(rank, range(0, len(queries), step)):
+        pass  # the error of the first chunk that has one is raised here, and the chunks that wait are dropped
+
+
 def _source(score: Scores, n_queries: int, n_items: int, step: int) -> Callable[[slice], Any]:
     """Return a function from a slice of queries to their scores."""
     if isinstance(score, Factors):
-        return _products(score, n_queries, n_items, step)
+        return _products(score, n_items, step)
     if callable(score):  # a tensor is not
         return score if not hasattr(score, "shape") else _rows_of(score, n_queries, n_items)
     return _rows_of(score if _is_tensor(score) else np.asarray(score), n_queries, n_items)
@@ -102,13 +133,17 @@ def _rows_of(score: Any, n_queries: int, n_items: int) -> Callable[[slice], Any]
     return lambda rows: np.broadcast_to(score, (rows.stop - rows.start, n_items))
 
 
-def _products(factors: Factors, n_queries: int, n_items: int, step: int) -> Callable[[slice], Any]:
+def _check_factors(factors: Factors, n_queries: int, n_items: int) -> None:
     x, y = factors.x, factors.y
     if x.ndim != 2 or y.ndim != 2 or len(x) != n_queries or len(y) != n_items or x.shape[1] != y.shape[1]:
         raise ValueError(
             f"top_k: the factors have shapes {tuple(x.shape)} and {tuple(y.shape)}, expected ({n_queries}, d) and "
             f"({n_items}, d): a vector for each query (such as users[queries.user]) and for each item"
         )
+
+
+def _products(factors: Factors, n_items: int, step: int) -> Callable[[slice], Any]:
+    x, y = factors.x, factors.y
     if _is_tensor(x):
         return lambda rows: x[rows] @ y.T
     dtype = np.result_type(x, y)

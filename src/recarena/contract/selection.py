@@ -112,13 +112,12 @@ def ordered(score: Floats, item: Ints, query: Ints, k: int) -> Ints:
 def _short_way(part: Floats, exclude: Ragged | None, query: Ints, k: int) -> Ints:
     """``ranked_in_full``, of rows whose excluded items have -inf already; ``part`` is left as it is."""
     n_rows, n_items = part.shape
-    stripes = isqrt(n_items // k)
+    stripes = min(isqrt(4 * n_items // k), n_items // (2 * k))
     if stripes < 2:  # k is no small part of the catalogue
         _check_nan(part, query)
         return ranked_in_full(part.copy(), exclude, query, k)
     columns = n_items // stripes
-    folded = part[:, : stripes * columns].reshape(n_rows, stripes, columns)
-    maxima = folded.max(axis=1)  # of a column with a NaN: NaN
+    maxima = part[:, : stripes * columns].reshape(n_rows, stripes, columns).max(axis=1)  # of a column with a NaN: NaN
     if np.isnan(maxima).any() or np.isnan(part[:, stripes * columns :]).any():
         _check_nan(part, query)
     maxima.partition(columns - k, axis=1)
@@ -126,24 +125,58 @@ def _short_way(part: Floats, exclude: Ragged | None, query: Ints, k: int) -> Int
 
     hard = ~(bound > np.finfo(part.dtype).min)  # too few finite scores to tell what is excluded from what is bad
     bound[hard] = np.inf
-    place = np.flatnonzero(part >= bound[:, None])
-    row = place // n_items
-    count = np.bincount(row, minlength=n_rows)
-    hard |= count > 2 * k + 100  # many scores equal the bound
+    place = _reaching(part, bound)
+    cuts = np.searchsorted(place, np.arange(n_rows + 1) * n_items)
+    count = np.diff(cuts)
+    crowded = count > 2 * k + 100  # many scores equal the bound
+    hard |= crowded
     if hard.any():
-        easy = ~hard[row]
-        place, row = place[easy], row[easy]
+        place = place[np.repeat(~hard, count)]
         count[hard] = 0
+        cuts = np.append(0, np.cumsum(count))
+    row = np.repeat(np.arange(n_rows), count)
     width = max(k, int(count.max(initial=0)))
-    column = np.arange(len(row)) - (np.cumsum(count) - count)[row]
-    score = np.full((n_rows, width), -np.inf, dtype=part.dtype)
-    item = np.full((n_rows, width), -1, dtype=np.int32)
-    score[row, column] = part.reshape(-1)[place]
-    item[row, column] = place - row * n_items
-    best = ordered(score, item, query, k)
+    cell = np.arange(len(place)) + np.repeat(np.arange(n_rows) * width - cuts[:-1], count)  # its place in a table
+    best = _sorted(part.reshape(-1)[place], place - row * n_items, cell, query, width, k)
     left = np.flatnonzero(hard)
     if len(left):
         best[left] = ranked_in_full(part[left], None if exclude is None else exclude.take(left), query[left], k)
+    return best
+
+
+def _reaching(part: Floats, bound: Floats) -> Ints:
+    """Return where, in the flattened block, a score reaches the bound of its row; few do, so look at eight at once."""
+    flags = np.empty(-(-part.size // 8) * 8, dtype=np.bool_)
+    flags[part.size :] = False
+    np.greater_equal(part, bound[:, None], out=flags[: part.size].reshape(part.shape))
+    eights = flags.view(np.uint64)
+    word = np.flatnonzero(eights != 0)
+    inside = np.flatnonzero(eights[word].view(np.bool_))
+    place: Ints = word[inside >> 3] * 8 + (inside & 7)
+    return place
+
+
+def _sorted(score: Floats, item: Ints, cell: Ints, query: Ints, width: int, k: int) -> Ints:
+    """``ordered``, of scores greater than -inf that lie at the places ``cell`` of a (rows, width) table."""
+    shape = (len(query), width)
+    if score.dtype != np.float32:
+        scores, items = np.full(shape, -np.inf, dtype=score.dtype), np.full(shape, -1, dtype=np.int32)
+        scores.reshape(-1)[cell], items.reshape(-1)[cell] = score, item
+        return ordered(scores, items, query, k)
+    # one whole number of score and item, which sorts faster than an index: the bits of floats, turned where negative,
+    # are in the order of the floats, once -0 is 0; the empty cells come last and end in the bits of -1
+    bits = (score + np.float32(0)).view(np.int32)
+    bits = ~(bits ^ ((bits >> 31) & 0x7FFFFFFF))
+    keys = np.full(shape, np.iinfo(np.int64).max)
+    keys.reshape(-1)[cell] = (bits.astype(np.int64) << 32) | item
+    keys.sort(axis=1)
+    head = keys[:, : k + 1]
+    tied = np.flatnonzero(((head[:, 1:] ^ head[:, :-1]) >> 32 == 0).any(axis=1))
+    if len(tied):
+        some = keys[tied]
+        order = np.lexsort((coins(query[tied, None], some & 0xFFFFFFFF), some >> 32), axis=1)
+        keys[tied] = np.take_along_axis(some, order, axis=1)
+    best: Ints = keys[:, :k].astype(np.int32)
     return best
 
 
