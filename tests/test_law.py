@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import ROOT
 
 from recarena.arena import keeper
-from recarena.contract.queries import RankQueries, RateQueries
+from recarena.contract.queries import RankQueries
 from recarena.contract.ranking import top_k
 from recarena.data.folders import benchmark_names, load_benchmark
 from recarena.data.prepare import availability
@@ -46,7 +46,7 @@ def test_an_oracle_scores_exactly_one_and_chance_scores_its_closed_form(question
         known, random = {}, {}
         for ask, queries in held.question.asks.items():
             answers = held.answers[ask]
-            if isinstance(queries, RateQueries):
+            if not isinstance(queries, RankQueries):
                 known[ask] = answers.value
             else:
                 lists = np.full((len(queries), queries.k), -1, np.int32)
@@ -59,6 +59,8 @@ def test_an_oracle_scores_exactly_one_and_chance_scores_its_closed_form(question
                 kind, _, k = name.partition("@")
                 if kind in ("rmse", "mae"):
                     assert value == 0.0
+                elif kind == "log_loss":
+                    assert value < 1e-15
                 elif kind == "recall":
                     n = held.answers[ask].relevant.lengths
                     assert value == pytest.approx(np.mean(np.minimum(n, int(k)) / n), abs=1e-12)

@@ -22,8 +22,33 @@ def test_u_data_keeps_the_row_order():
     assert raw.item.tolist() == [242, 302, 377]
     assert raw.value.tolist() == [3, 3, 1]
     assert raw.time.tolist() == [881250949, 891717742, 878887116]
-    assert (raw.user.dtype, raw.item.dtype, raw.value.dtype, raw.time.dtype) == (int, int, np.float32, np.int64)
+    assert (raw.user.dtype, raw.item.dtype) == (np.int32, np.int32)
+    assert (raw.value.dtype, raw.time.dtype) == (np.float32, np.int64)
     assert raw.order is None
+
+
+def test_ids_are_as_wide_as_the_largest():
+    large = 2**31
+    for parse, body in ((u_data, U_DATA), (recbole_inter, INTER)):
+        raw = parse(body.replace(b"196", str(large).encode()), "f", "utf-8")
+        assert (raw.user.dtype, raw.item.dtype) == (np.int64, np.int64)
+        assert raw.user[:2].tolist() == [large, 186]
+        assert raw.item[:2].tolist() == [242, 302]
+        assert parse(body.replace(b"196", str(large - 1).encode()), "f", "utf-8").user.dtype == np.int32
+
+
+def test_a_large_file_is_read_in_parts_as_a_small_one_is():
+    rng = np.random.default_rng(0)
+    item = rng.permutation(250_000)
+    rows = [(int(i) % 977, int(i), int(i) % 5 + 1, 10**9 + int(i)) for i in item]
+    body = "".join(f"{user}\t{item}\t{value}\t{time}\n" for user, item, value, time in rows).encode()
+    raw = u_data(body, "u.data", "utf-8")
+    assert list(zip(raw.user.tolist(), raw.item.tolist(), raw.value.tolist(), raw.time.tolist(), strict=True)) == rows
+    again = f"{rows[7][0]}\t{rows[7][1]}\t1\t1\n".encode()
+    with pytest.raises(DataError, match=r"line 250001: user \d+ and item \d+ occur again \(first on line 8\)"):
+        u_data(body + again, "u.data", "utf-8")
+    with pytest.raises(DataError, match=r"line 250001: 3 columns"):
+        u_data(body + b"1\t2\t3\n", "u.data", "utf-8")
 
 
 def test_ratings_dat_is_the_same_table_with_colons():
@@ -33,7 +58,7 @@ def test_ratings_dat_is_the_same_table_with_colons():
 
 def test_recbole_inter_reads_integers_as_integers_and_tokens_as_text():
     raw = recbole_inter(INTER, "x.inter", "utf-8")
-    assert raw.user.dtype == np.int64
+    assert raw.user.dtype == np.int32
     assert raw.value.tolist() == [3, 3.5]
     assert raw.time.tolist() == [881250949, 891717742]
     assert recbole_inter(INTER.replace(b"186", b"u-7"), "x.inter", "utf-8").user.tolist() == ["196", "u-7"]

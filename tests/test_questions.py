@@ -32,6 +32,7 @@ SPLIT_RECIPES = {
     "row_ratio": {"name": "row_ratio", "ratios": [0.6, 0.2, 0.2], "seed": 1},
     "leave_last_out": {"name": "leave_last_out"},
     "held_out_users": {"name": "held_out_users", "n_validation": 3, "n_test": 3},
+    "activity_shift": {"name": "activity_shift", "n_validation": 5},
     "official_files": {"name": "official_files"},
     "sampled_candidates": {"name": "sampled_candidates"},
     "global_time": {"name": "global_time", "train_fraction": 0.6, "validation_fraction": 0.2},
@@ -87,6 +88,8 @@ def with_candidates(raw: Raw, seed: int) -> Raw:
 
 
 def made_up_for(split: str, seed: int) -> Raw:
+    if split == "activity_shift":  # enough users that each half knows every item
+        return made_up(seed, n_users=60)
     return with_candidates(made_up(seed), seed) if split == "sampled_candidates" else made_up(seed)
 
 
@@ -148,7 +151,7 @@ def test_a_question_and_its_answers_hold_every_row_once(name, seed):
         asks += [(v.queries, v.answers) for v in question.train.validation.values()]
         for queries, answers in asks:
             n += len(answers) if isinstance(answers, RateAnswers) else len(answers.relevant.values)
-            if name == "held_out_users":
+            if name in {"held_out_users", "activity_shift"}:
                 n += len(queries.history.values)
         assert n == len(raw)
 
@@ -212,6 +215,10 @@ def check_shape(benchmark: Benchmark, prepared: Prepared) -> None:
             assert (np.diff(queries.user.astype(np.int64) * train.n_items + queries.item) > 0).all()
             assert (queries.time is None) == ("time" not in benchmark.columns)
             continue
+        if ask.kind == "detect":
+            assert queries.n_items == train.n_items and set(answers.value) == {0, 1}
+            assert all((np.diff(row) > 0).all() for row in queries.history)
+            continue
         assert (queries.k, queries.n_items) == (ask.k, train.n_items)
         assert (queries.candidates is not None) == (benchmark.split.name == "sampled_candidates")
         assert queries.history.values.dtype == answers.relevant.values.dtype == np.int32
@@ -233,7 +240,7 @@ def test_the_tiny_boards_can_be_played(name):
     benchmark, folds = room.open_benchmark(ROOT, name)
     for prepared in folds:
         check_shape(benchmark, prepared)
-        without = benchmark.split.name in {"kfold", "sampled_candidates"}
+        without = benchmark.split.name in {"kfold", "sampled_candidates"} or "detect" in name
         assert prepared.question.train.validation.keys() == (set() if without else benchmark.asks.keys())
     assert room.availability(ROOT, name).state == "ready"
 
@@ -434,6 +441,7 @@ PUBLISHED = {
     "ml-100k-next": (943, 1682, 98_114, 943, 943),
     "ml-1m-rate": (6040, 3706, 900_188, 100_021, 100_021),
     "ml-1m-ctr": (6040, 3668, 591_210, 73_901, 73_901),
+    "ml-1m-shift": (2767, 3483, 446_652, 3017, 16_806),
     "ml-1m-strong": (5034, 3502, 480_438, 500, 8_582),
     "ml-1m-next": (6040, 3416, 987_531, 6040, 6040),
     "ml-100k-rate-kfold": (943, 1682, 80_000, 20_000, 20_000),
@@ -446,6 +454,7 @@ PUBLISHED = {
     "toys-next": (19_412, 11_924, 167_597 - 2 * 19_412, 19_412, 19_412),
 }
 NOT_AT_HAND = {"ml-20m-strong"}
+SEVERAL_ASKS = {"ml-1m-anomaly": (4534, 3483, 435_180, 1000)}  # users, items, training rows, queries of each
 
 
 @pytest.mark.skipif("RECARENA_MIRROR" not in os.environ, reason="RECARENA_MIRROR is not set")
@@ -463,6 +472,9 @@ def test_the_published_boards_have_these_sizes(name, tmp_path):
         found = (train.n_users, train.n_items, len(train), len(queries), held)
         if (name, prepared.name) == ("ml-1m-rate-kfold", "fold-4"):
             found = (*found[:2], found[2] - 1, found[3] + 1, found[4] + 1)
+        if (name, prepared.name) == ("ml-1m-shift", "to-heavy"):  # as many users, who show and hide more
+            assert (len(train), train.n_items, held) == (82_727, 2893, 94_753)
+            continue
         assert found == PUBLISHED[name]
     assert tuple(fold.name for fold in folds) == benchmark.folds
     if name == "ml-1m-ncf":  # 156 of the authors' lists name the target itself
@@ -471,8 +483,19 @@ def test_the_published_boards_have_these_sizes(name, tmp_path):
         assert sum(len(fold.answers["rate"]) for fold in folds) == 100_000
 
 
+@pytest.mark.skipif("RECARENA_MIRROR" not in os.environ, reason="RECARENA_MIRROR is not set")
+@pytest.mark.parametrize("name", SEVERAL_ASKS)
+def test_boards_of_several_asks_have_these_sizes(name, tmp_path):
+    _, (prepared,) = room.open_benchmark(ROOT, name, cache=tmp_path, say=lambda _: None)
+    train = prepared.question.train.interactions
+    for queries in prepared.question.asks.values():
+        assert (train.n_users, train.n_items, len(train), len(queries)) == SEVERAL_ASKS[name]
+
+
 def test_every_published_board_has_its_sizes_here():
-    assert set(PUBLISHED) | NOT_AT_HAND == {n for n in benchmark_names(ROOT) if not n.startswith("tiny-")}
+    assert set(PUBLISHED) | set(SEVERAL_ASKS) | NOT_AT_HAND == {
+        n for n in benchmark_names(ROOT) if not n.startswith("tiny-")
+    }
 
 
 @pytest.mark.skipif("RECARENA_MIRROR" not in os.environ, reason="RECARENA_MIRROR is not set")

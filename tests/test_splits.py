@@ -64,11 +64,14 @@ ALL: dict[str, Callable[[Raw], list[splits.RowSplit]]] = {
     "row_ratio": lambda raw: splits.row_ratio(raw, ratios=[0.6, 0.2, 0.2], seed=1),
     "leave_last_out": splits.leave_last_out,
     "held_out_users": lambda raw: splits.held_out_users(raw, n_validation=2, n_test=2),
+    "activity_shift": lambda raw: splits.activity_shift(raw, n_validation=1),
     "official_files": lambda raw: splits.official_files(divided(raw, (0, 2, 1, 0, 0))),
     "sampled_candidates": lambda raw: splits.sampled_candidates(with_candidates(raw)),
     "global_time": lambda raw: splits.global_time(raw, train_fraction=0.6, validation_fraction=0.2),
 }
-TOO_THIN = "has five rows|are to be held out of|split global_time: no|is earlier than the moment"
+TOO_THIN = (
+    "has five rows|are to be held out of a half|are to be held out of|split global_time: no|is earlier than the moment"
+)
 
 
 def attempt(name: str, raw: Raw) -> list[splits.RowSplit]:
@@ -118,7 +121,7 @@ def test_a_split_is_the_same_every_time(name, raw):
 @settings(deadline=None, max_examples=30)
 @given(raw=raws(), seed=st.integers(0, 1000))
 def test_which_rows_are_held_out_does_not_depend_on_their_items(name, raw, seed):
-    if name in {"held_out_users", "global_time"}:
+    if name in {"held_out_users", "activity_shift", "global_time"}:
         return  # their vocabulary does depend on the training rows' items; test_questions.py has the law for them
     other = Raw(raw.user, np.random.default_rng(seed).permutation(raw.item), raw.value, raw.time)
     for one, two in zip(attempt(name, raw), attempt(name, other), strict=True):
@@ -205,6 +208,18 @@ def test_ratio_counts_are_recboles(n, counts):
 
 def test_ratios_need_not_sum_to_one():
     assert splits.ratio_counts(20, [8, 1, 1]) == [16, 2, 2]
+
+
+def test_activity_shift_learns_from_one_half_and_asks_the_other():
+    raw = rows_of([(u, i) for u in range(6) for i in range(5 + u)])
+    light, heavy = splits.activity_shift(raw, n_validation=1)
+    assert (light.name, heavy.name) == ("to-light", "to-heavy")
+    assert set(raw.user[light.test.target]) == {0, 1, 2} and set(raw.user[heavy.test.target]) == {3, 4, 5}
+    for fold, known in ((light, {3, 4, 5}), (heavy, {0, 1, 2})):
+        (validated,) = set(raw.user[fold.validation.target])
+        assert set(raw.user[fold.train]) | {validated} == known
+    with pytest.raises(DataError, match="3 users are to be held out of a half of 3"):
+        splits.activity_shift(raw, n_validation=3)
 
 
 def test_row_ratio_cuts_one_permutation_in_three():
@@ -474,6 +489,7 @@ DRAWN = {
     "row_ratio": lambda raw: splits.row_ratio(raw, ratios=[0.6, 0.2, 0.2], seed=0)[0],
     "leave_last_out": lambda raw: splits.leave_last_out(raw)[0],
     "held_out_users": lambda raw: splits.held_out_users(raw, n_validation=1, n_test=2)[0],
+    "activity_shift": lambda raw: splits.activity_shift(raw, n_validation=1)[0],
     "official_files": lambda _: splits.official_files(six_users_with_files())[0],
     "sampled_candidates": lambda _: splits.sampled_candidates(six_users_with_candidates())[0],
     "global_time": lambda raw: splits.global_time(raw, train_fraction=0.6, validation_fraction=0.2)[0],

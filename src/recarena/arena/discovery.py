@@ -16,7 +16,7 @@ from typing import Any, Literal
 from recarena.contract.errors import ImplementationError, did_you_mean
 
 SCRIPT_BLOCK = re.compile(r"(?m)^# /// script\s*$\s(?P<body>(^#(| .*)$\s)+)^# ///\s*$")
-ASKS_BY_METHOD = {"rate": "rate", "rank": "rank"}
+ASKS_BY_METHOD = {"rate": "rate", "rank": "rank", "detect": "detect"}
 TEMPLATE = """\
 @implementation(author="you")
 @dataclass
@@ -40,7 +40,7 @@ class Implementation:
         departs: declared departures from the paper.
         deterministic: the seed changes nothing.
         hyperparameters: name -> default.
-        kinds: the kinds of ask it answers: "rate", "rank".
+        kinds: the kinds of ask it answers: "rate", "rank", "detect".
         imports: third-party top-level modules that it names.
         script: its PEP 723 block, or None where it runs in the house's own environment.
         code: sha256 of its source.

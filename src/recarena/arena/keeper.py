@@ -54,7 +54,7 @@ class QuestionFacts:
         benchmark: its board.
         fold: its name, "" where there is one only.
         hash: sha256 of everything in it.
-        asks: name -> "rate" or "rank".
+        asks: name -> "rate", "rank" or "detect".
         queries: name -> how many.
         dropped: reason -> how many rows of the data set are in no part of the question.
         limited: queries per ask under --limit, or None.
@@ -145,7 +145,7 @@ def _questions(root: Path, cache: Path, name: str, limit: int | None) -> list[Qu
             benchmark=name,
             fold=one.name,
             hash=digest,
-            asks={ask: "rate" if isinstance(q, RateQueries) else "rank" for ask, q in one.question.asks.items()},
+            asks={ask: benchmark.asks[ask].kind for ask in one.question.asks},
             queries={ask: len(q) for ask, q in one.question.asks.items()},
             dropped=dict(one.dropped),
             limited=limit,

@@ -9,7 +9,7 @@ import numpy as np
 
 from recarena.contract.answers import Answers, RankAnswers, RateAnswers
 from recarena.contract.arrays import Ints
-from recarena.contract.queries import Queries, RankQueries, RateQueries
+from recarena.contract.queries import DetectQueries, Queries, RankQueries, RateQueries
 from recarena.contract.questions import Question
 
 SEED = 0
@@ -38,6 +38,8 @@ def _some(queries: Queries, rows: Ints) -> Queries:
     if isinstance(queries, RateQueries):
         return RateQueries(queries.user[rows], queries.item[rows], None if queries.time is None else queries.time[rows])
     history = queries.history.take(rows)
+    if isinstance(queries, DetectQueries):
+        return DetectQueries(history, queries.n_items)
     exclude = (
         history
         if queries.exclude is queries.history

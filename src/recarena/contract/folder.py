@@ -19,7 +19,7 @@ import numpy as np
 from recarena.contract.answers import Answers, RankAnswers, RateAnswers
 from recarena.contract.arrays import Ragged
 from recarena.contract.features import Features
-from recarena.contract.queries import Interactions, Queries, RankQueries, RateQueries
+from recarena.contract.queries import DetectQueries, Interactions, Queries, RankQueries, RateQueries
 from recarena.contract.questions import Question, Train
 from recarena.contract.validation import ValidationAsk
 
@@ -143,6 +143,9 @@ def _put_queries(arrays: Arrays, at: str, queries: Queries) -> Meta:
     if isinstance(queries, RateQueries):
         _put(arrays, at, user=queries.user, item=queries.item, time=queries.time)
         return {"kind": "rate"}
+    if isinstance(queries, DetectQueries):
+        _put_ragged(arrays, f"{at}.history", queries.history)
+        return {"kind": "detect", "n_items": queries.n_items}
     _put(arrays, at, user=queries.user)
     if queries.candidates is not None:
         _put_ragged(arrays, f"{at}.candidates", queries.candidates)
@@ -164,6 +167,8 @@ def _get_queries(arrays: Arrays, at: str, about: Meta) -> Queries:
     if about["kind"] == "rate":
         return RateQueries(arrays[f"{at}.user"], arrays[f"{at}.item"], arrays.get(f"{at}.time"))
     history = _get_ragged(arrays, f"{at}.history")
+    if about["kind"] == "detect":
+        return DetectQueries(history, about["n_items"])
     exclude: dict[str, Callable[[], Ragged | None]] = {
         "nothing": lambda: None,
         "history": lambda: history,
@@ -188,6 +193,6 @@ def _put_answers(arrays: Arrays, at: str, answers: Answers) -> None:
 
 
 def _get_answers(arrays: Arrays, at: str, kind: str) -> Answers:
-    if kind == "rate":
+    if kind != "rank":
         return RateAnswers(arrays[f"{at}.value"])
     return RankAnswers(_get_ragged(arrays, at), arrays.get(f"{at}.popularity"))

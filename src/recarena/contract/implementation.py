@@ -11,7 +11,7 @@ from typing import IO, Any, Protocol, TypeVar
 import numpy as np
 
 from recarena.contract.arrays import Floats, Ints
-from recarena.contract.queries import RankQueries, RateQueries
+from recarena.contract.queries import DetectQueries, RankQueries, RateQueries
 from recarena.contract.questions import Train
 
 T = TypeVar("T", bound=type)
@@ -87,6 +87,14 @@ class Rates(Fits, Protocol):
 
     def rate(self, queries: RateQueries) -> Floats:
         """Return (q,) ratings."""
+        ...
+
+
+class Detects(Fits, Protocol):
+    """An implementation that finds histories that do not look like the others."""
+
+    def detect(self, queries: DetectQueries) -> Floats:
+        """Return (q,) scores, the higher the more suspicious."""
         ...
 
 

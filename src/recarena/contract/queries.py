@@ -97,4 +97,20 @@ class RankQueries:
         return len(self.history)
 
 
-Queries = RateQueries | RankQueries
+@dataclass(frozen=True, eq=False)
+class DetectQueries:
+    """Say how unlikely each history is; the prediction is (q,) floats, the higher the more suspicious.
+
+    Attributes:
+        history: each query's items, sorted by id; q rows.
+        n_items: size of the catalogue.
+    """
+
+    history: Ragged
+    n_items: int
+
+    def __len__(self) -> int:
+        return len(self.history)
+
+
+Queries = RateQueries | RankQueries | DetectQueries

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
 
+METHODS = {"RateQueries": "rate", "RankQueries": "rank", "DetectQueries": "detect"}  # what answers which queries
+
 
 def main(run_folder: Path, events: IO[str]) -> None:
     """Load the implementation, fit it, ask it; report every step as an event."""
@@ -51,7 +53,6 @@ def _play(job: dict[str, Any], run_folder: Path, events: IO[str], send: Any) -> 
 
     from recarena.contract.folder import read_question  # noqa: PLC0415
     from recarena.contract.implementation import Run  # noqa: PLC0415
-    from recarena.contract.queries import RateQueries  # noqa: PLC0415
 
     send("phase", name="load")
     # a net under code that forgets run.rng: the global generators are seeded too
@@ -72,7 +73,7 @@ def _play(job: dict[str, Any], run_folder: Path, events: IO[str], send: Any) -> 
     for name in job["asks"]:
         queries = question.asks[name]
         send("phase", name=f"ask:{name}")
-        method = "rate" if isinstance(queries, RateQueries) else "rank"
+        method = METHODS[type(queries).__name__]
         answer = getattr(contender, method)(queries)
         if answer is None:
             raise TypeError(f"{method} returned None; did you forget its return?")

@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 from numba import njit
 
-from recarena.contract.arrays import Ints
+from recarena.contract.arrays import Bools, Ints
+from recarena.data.passes import cuts, each
 from recarena.data.raw import Ids
 
 _SPAN_PER_ROW = 4  # a table this many times longer than the column still beats a sort
@@ -44,20 +45,24 @@ def n_distinct(ids: Ids) -> int:
     if len(ids) and ids.dtype.kind in "iu":
         low, high = int(ids.min()), int(ids.max())
         if high - low < max(_SPAN_PER_ROW * len(ids), _SPAN_ALWAYS):
-            return int(_mark(ids, low, np.zeros(high - low + 1, dtype=np.bool_)))
+            return int(np.count_nonzero(_seen(ids, low, high)))
     return pl.Series(ids.tolist() if ids.dtype.kind == "U" else ids).n_unique()
 
 
 def _by_table(ids: Ids, low: int, high: int) -> tuple[Ids, Ints]:
-    if 0 <= low < _SPAN_ALWAYS:
-        low = 0  # saves a copy of the column
-    place = ids if low == 0 else ids - low
-    seen = np.zeros(high - low + 1, dtype=np.bool_)
-    _mark(place, 0, seen)
-    present = np.flatnonzero(seen)
-    number = np.zeros(len(seen), dtype=np.int32)
+    present = np.flatnonzero(_seen(ids, low, high))
+    number = np.zeros(high - low + 1, dtype=np.int32)
     number[present] = np.arange(len(present), dtype=np.int32)
-    return (present + low).astype(ids.dtype), number[place]
+    code = np.empty(len(ids), dtype=np.int32)
+    each(lambda _, part: _encode(ids, low, number, code, *part), cuts(len(ids)))
+    return (present + low).astype(ids.dtype), code
+
+
+def _seen(ids: Ids, low: int, high: int) -> Bools:
+    """Mark which of the numbers from low to high occur."""
+    seen = np.zeros(high - low + 1, dtype=np.bool_)
+    each(lambda _, part: _mark(ids, low, seen, *part), cuts(len(ids)))
+    return seen
 
 
 def _text(ids: Ids) -> tuple[Ids, Ints]:
@@ -69,11 +74,12 @@ def _text(ids: Ids) -> tuple[Ids, Ints]:
 
 
 @njit(cache=True, nogil=True)
-def _mark(ids: Any, low: int, seen: Any) -> Any:
-    """Mark the ids that occur, and count them."""
-    n = 0
-    for row in range(ids.size):
-        place = ids[row] - low
-        n += not seen[place]
-        seen[place] = True
-    return n
+def _mark(ids: Any, low: int, seen: Any, start: int, stop: int) -> None:
+    for row in range(start, stop):
+        seen[ids[row] - low] = True
+
+
+@njit(cache=True, nogil=True)
+def _encode(ids: Any, low: int, number: Any, code: Any, start: int, stop: int) -> None:
+    for row in range(start, stop):
+        code[row] = number[ids[row] - low]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,20 +20,21 @@ from typing import Any
 import numpy as np
 
 from recarena.contract.answers import Answers, RankAnswers, RateAnswers
-from recarena.contract.arrays import Bools, Floats, Ints, Ragged
+from recarena.contract.arrays import Bools, Ints, Ragged
 from recarena.contract.errors import DataError
 from recarena.contract.features import Features
-from recarena.contract.queries import Interactions, Queries, RankQueries, RateQueries
+from recarena.contract.queries import DetectQueries, Interactions, Queries, RankQueries, RateQueries
 from recarena.contract.questions import Question, Train
 from recarena.contract.validation import ValidationAsk
-from recarena.data import interactions
+from recarena.data import injection, interactions
 from recarena.data.folders import load_benchmark, load_dataset
-from recarena.data.grouping import rows_by
+from recarena.data.ordering import ordered, tally
+from recarena.data.passes import mark
 from recarena.data.raw import Candidates, Ids, Raw
-from recarena.data.recipes import Benchmark, RankAsk, RateAsk
+from recarena.data.recipes import Ask, Benchmark, DetectAsk, RankAsk, RateAsk
 from recarena.data.sides import features
 from recarena.data.sources import Say, to_stderr
-from recarena.data.splits import SPLITS, Held, RowSplit
+from recarena.data.splits import NOTHING, SPLITS, Held, RowSplit
 from recarena.data.tables import Table, table
 
 
@@ -87,10 +88,11 @@ def open_benchmark(
         DataError: a recipe, a source or the data are not what they should be.
     """
     benchmark = load_benchmark(root, name)
-    loaded = interactions.load(
-        load_dataset(root, benchmark.dataset), cache, needs=benchmark.needs, progress=progress, say=say
+    dataset = load_dataset(root, benchmark.dataset)
+    # no name for the rows here: they go when they are coded
+    return benchmark, prepare(
+        benchmark, interactions.load(dataset, cache, needs=benchmark.needs, progress=progress, say=say).raw
     )
-    return benchmark, prepare(benchmark, loaded.raw)
 
 
 def availability(root: Path, name: str, *, cache: Path | None = None) -> interactions.Availability:
@@ -119,15 +121,19 @@ def prepare(benchmark: Benchmark, raw: Raw) -> list[Prepared]:
         try:
             splits = _split(benchmark, coded.rows)
         except DataError:
-            _split(benchmark, raw.take(rows))  # says the same of the raw ids, which a person can look up
+            # says the same of the raw ids, which a person can look up
+            _split(benchmark, raw if rows is None else raw.take(rows))
             raise
     except DataError as error:
         raise DataError(f"{where}: {error}") from error
-    del rows  # a column as long as the data
+    del raw, rows  # columns as long as the data make room for others
     key = coded.rows.places() if benchmark.order == "time" else None
     folds = []
     while splits:  # one after the other, so that a fold's row numbers go when its arrays are there
-        folds.append(_Fold(benchmark, coded, splits.pop(0), key).prepared(filtered))
+        fold = _Fold(benchmark, coded, splits.pop(0), key)
+        if not splits:
+            del coded, key
+        folds.append(fold.prepared(filtered))
     return folds
 
 
@@ -175,32 +181,28 @@ class _Fold:
     """One fold's rows in the order of its question, and the arrays cut from them.
 
     Attributes:
-        rows: (n,) row numbers of the rows that are not dropped, by user and, within a user, by place in time, or by
-            item where the benchmark has no order; ties keep the file's order.
-        bits: (n,) int8, what each of these rows is for.
-        item: (n,) int32 numbers.
-        n_rows: how many of these rows each user has, by the user's number; held-out users come after the training
-            users, in the order they are asked.
-        stops: where each user's rows end.
+        order: the rows that are not dropped, by user and, within a user, by place in time, or by item where the
+            benchmark has no order; held-out users come after the training users, in the order they are asked.
         items: code of every item, by its number.
         users: code of every training user, by its number.
+        coded: the raw ids, and the columns but for users and items, which the order holds.
+        split: what is asked, without its row numbers, which the order's bits say.
     """
 
     def __init__(self, benchmark: Benchmark, coded: Table, split: RowSplit, key: Ints | None) -> None:
-        self.benchmark, self.coded, self.split = benchmark, coded, split
-        raw = coded.rows
+        self.benchmark, raw = benchmark, coded.rows
         bits, self.history_bits = _bits(split, len(raw))
+        found = tally(raw.user, raw.item, bits, len(coded.user_ids), len(coded.item_ids))
         # Where users are known, everyone and everything that is not dropped is in the catalogue, whatever is held out;
         # held-out users know only what the training users have (Liang et al.).
-        kept = None if (bits != 0).all() else np.flatnonzero(bits)
-        has_item = _occur(raw.item, kept, len(coded.item_ids))
+        has_item = found.item_bits != 0
         if raw.candidates is not None:
             has_item[raw.candidates.item.values] = True
         self.items = np.flatnonzero(has_item)
         if benchmark.numbering == "shuffled":
             self.items = numbering_rng(benchmark, split.name, "items").permutation(self.items)
         known = split.test.known_users
-        has_user = _occur(raw.user, kept if known else split.train, len(coded.user_ids))
+        has_user = (found.user_bits if known else found.user_bits & np.int8(TRAIN)) != 0
         self.users = numbering_rng(benchmark, split.name, "users").permutation(np.flatnonzero(has_user))
         numbered = self.users
         if not known:  # a stream of its own, so that the order of the queries says nothing about the numbers
@@ -209,20 +211,14 @@ class _Fold:
             numbered = np.concatenate([self.users, np.empty_like(outside)])
             numbered[len(self.users) + place] = outside
         self.item_number = _inverse(self.items, len(coded.item_ids))
-        user, item = _inverse(numbered, len(coded.user_ids)).take(raw.user), self.item_number.take(raw.item)
-        key = item if key is None else key
-        if kept is None:
-            self.rows = rows_by(user, key)
-        else:
-            self.rows = kept[rows_by(user[kept], key[kept])]
-        self.bits, self.item = bits.take(self.rows), item.take(self.rows)
-        self.n_rows = np.bincount(user if kept is None else user[kept], minlength=len(numbered))
-        self.stops = np.cumsum(self.n_rows)
+        self.order = ordered(raw.user, raw.item, bits, found, numbered, self.item_number, key)
+        self.split = _spent(split)
+        self.coded = replace(coded, rows=replace(raw, user=NOTHING, item=NOTHING))
 
     def prepared(self, filtered: Mapping[str, int]) -> Prepared:
         """Build the fold: its question, its answers, and what was dropped."""
         split = self.split
-        if len(split.test.target) == 0:
+        if not self.order.holds(TEST):
             raise DataError(
                 f"benchmarks/{self.benchmark.name}.toml: split {self.benchmark.split.name} leaves nothing to ask: no "
                 "user has enough rows; loosen the filters or use a larger dataset"
@@ -231,9 +227,11 @@ class _Fold:
         answers: dict[str, Answers] = {}
         validation: dict[str, ValidationAsk] = {}
         for name, ask in self.benchmark.asks.items():
-            asks[name], answers[name] = self.ask(ask, split.test, TEST)
-            if split.validation is not None and len(split.validation.target):
-                queries, values = self.ask(ask, split.validation, VALIDATION)
+            asks[name], answers[name] = self.ask(ask, split.test, TEST, name)
+            if isinstance(ask, DetectAsk):  # nobody is told what tampering looks like
+                continue
+            if split.validation is not None and self.order.holds(VALIDATION):
+                queries, values = self.ask(ask, split.validation, VALIDATION, name)
                 validation[name] = ValidationAsk(queries, values, ask.metrics[0])
         train = Train(self.interactions, validation, *self.features())
         dropped = dict(filtered) | {reason: len(rows) for reason, rows in split.dropped.items()}
@@ -244,12 +242,14 @@ class _Fold:
     @cached_property
     def interactions(self) -> Interactions:
         """The training rows."""
-        places = np.flatnonzero(self.part(TRAIN))
+        raw, columns, lengths = self.coded.rows, self.benchmark.columns, self.order.lengths(TRAIN)
+        value = raw.value if "value" in columns else None
+        time = raw.time if "time" in columns else None
         return Interactions(
-            user=self.user(places),
-            item=self.item.take(places),
-            value=self.value(places) if "value" in self.benchmark.columns else None,
-            time=self.time(places),
+            user=_repeated(lengths),
+            item=self.order.items(TRAIN, lengths),
+            value=None if value is None else self.order.column(value, TRAIN, lengths),
+            time=None if time is None else self.order.column(time, TRAIN, lengths),
             n_users=len(self.users),
             n_items=len(self.items),
         )
@@ -263,24 +263,37 @@ class _Fold:
             features(items, ids.item_ids[self.items]) if "items" in wanted and items is not None else None,
         )
 
-    def ask(self, ask: RateAsk | RankAsk, held: Held, target: int) -> tuple[Queries, Answers]:
+    def ask(self, ask: Ask, held: Held, target: int, name: str) -> tuple[Queries, Answers]:
         """The queries and answers of one ask; ``target`` is the bit of the rows to guess."""
         if isinstance(ask, RateAsk):
             return self.rate(target)
+        if isinstance(ask, DetectAsk):
+            return self.detect(ask, name)
         return self.rank(ask, held, target)
 
     def rate(self, target: int) -> tuple[RateQueries, RateAnswers]:
         """One query per target row, by (user, item)."""
-        targets = np.flatnonzero(self.part(target))
-        places = self.by_item(targets)
-        queries = RateQueries(self.user(targets), self.item.take(places), self.time(places))
-        return queries, RateAnswers(self.value(places))
+        raw, lengths = self.coded.rows, self.order.lengths(target)
+        item, rows = self.order.pick(target, lengths)
+        time = raw.time.take(rows) if raw.time is not None and "time" in self.benchmark.columns else None
+        assert raw.value is not None  # noqa: S101 - _check_columns
+        return RateQueries(_repeated(lengths), item, time), RateAnswers(raw.value.take(rows))
+
+    def detect(self, ask: DetectAsk, name: str) -> tuple[DetectQueries, RateAnswers]:
+        """One query per test user, some of them tampered with; the answer is 1 for these."""
+        asked = self.order.lengths(TEST) > 0
+        histories = self.order.lists(self.history_bits[TEST] | TEST, asked, by_item=True)
+        rng = numbering_rng(self.benchmark, self.split.name, f"tampering {name}")
+        histories, changed = injection.tampered(
+            histories, self.popularity, ask.profile, ask.strength, ask.fraction, rng
+        )
+        return DetectQueries(histories, len(self.items)), RateAnswers(changed.astype(np.float32))
 
     def rank(self, ask: RankAsk, held: Held, target: int) -> tuple[RankQueries, RankAnswers]:
         """One query per user with a target, by the user's number (held-out users: in a shuffled order)."""
-        asked = self.lengths(np.flatnonzero(self.part(target))) > 0
+        asked = self.order.lengths(target) > 0
         shown = self.history_bits[target]
-        history = self.lists(shown, asked)
+        history = self.history(shown, asked)
         exclude: Ragged | None = history
         if ask.exclude == "nothing":
             exclude = None
@@ -288,10 +301,10 @@ class _Fold:
             ask.exclude == "history+validation"
             and target == TEST
             and held.known_users
-            and np.any(self.part(VALIDATION) & ~self.part(shown))
+            and self.order.lengths(shown | VALIDATION).sum() > self.order.lengths(shown).sum()
         ):
-            exclude = self.lists(shown | VALIDATION, asked, by_item=True)
-        relevant = self.lists(target, asked, by_item=True)
+            exclude = self.order.lists(shown | VALIDATION, asked, by_item=True)
+        relevant = self.order.lists(target, asked, by_item=True)
         queries = RankQueries(
             user=np.flatnonzero(asked).astype(np.int32) if held.known_users else None,
             history=history,
@@ -323,72 +336,43 @@ class _Fold:
         """(n_items,) int64 training rows of every item."""
         return np.bincount(self.interactions.item, minlength=len(self.items))
 
-    def lists(self, bits: int, asked: Bools, *, by_item: bool = False) -> Ragged:
-        """The items of the rows with some of the bits, one list per asked user, in the fold's order or by item."""
-        if bits == TRAIN and asked.all() and not by_item:  # the training rows themselves, without a copy
-            return self.interactions.histories()
-        wanted = self.part(bits)
-        if not asked.all():
-            wanted &= np.repeat(asked, self.n_rows)
-        places = np.flatnonzero(wanted)
-        lengths = self.lengths(places)[asked]
-        return Ragged.from_lengths(lengths, self.item.take(self.by_item(places) if by_item else places))
-
-    def lengths(self, places: Ints) -> Ints:
-        """How many of some ascending places of this fold's order each user has."""
-        return np.diff(np.searchsorted(places, self.stops), prepend=0)
-
-    def user(self, places: Ints) -> Ints:
-        """The user's number at some ascending places of this fold's order, int32."""
-        return np.repeat(np.arange(len(self.stops), dtype=np.int32), self.lengths(places))
-
-    def part(self, bits: int) -> Bools:
-        """Mark the rows, (n,), that have some of the bits."""
-        marked: Bools = (self.bits & np.int8(bits)) != 0
-        return marked
-
-    def by_item(self, places: Ints) -> Ints:
-        """Sort some ascending places of this fold's order by (user, item); each user's stay together."""
-        if self.benchmark.order == "none":
-            return places
-        return places[rows_by(self.user(places), self.item[places])]
-
-    def value(self, places: Ints) -> Floats:
-        """The values of some places of this fold's order."""
-        value = self.coded.rows.value
-        assert value is not None  # noqa: S101 - _check_columns
-        return value.take(self.rows.take(places))
-
-    def time(self, places: Ints) -> Ints | None:
-        """The times of some places of this fold's order, where the benchmark shows times."""
-        time = self.coded.rows.time
-        if time is None or "time" not in self.benchmark.columns:
-            return None
-        return time.take(self.rows.take(places))
+    def history(self, bits: int, asked: Bools) -> Ragged:
+        """The items of the rows with some of the bits, one list per asked user, in the fold's order."""
+        if bits == TRAIN and asked.all():  # the training rows themselves, without a copy
+            return Ragged.from_lengths(self.order.lengths(TRAIN), self.interactions.item)
+        return self.order.lists(bits, asked)
 
 
 def _bits(split: RowSplit, n_rows: int) -> tuple[Ints, dict[int, int]]:
     """What each row is for, (n_rows,) int8, and the bit of the history that goes with a target's bit."""
     bits = np.zeros(n_rows, dtype=np.int8)
-    bits[split.train] = TRAIN
+    mark(bits, split.train, TRAIN)
     shown: dict[int, int] = {}
     for held, target, history in (
         (split.validation, VALIDATION, VALIDATION_HISTORY),
         (split.test, TEST, TEST_HISTORY),
     ):
         if held is not None:
-            bits[held.target] |= target
+            mark(bits, held.target, target)
             shown[target] = TRAIN if held.history is split.train else history
             if shown[target] != TRAIN:
-                bits[held.history] |= history
+                mark(bits, held.history, history)
     return bits, shown
 
 
-def _occur(code: Ints, rows: Ints | None, n_codes: int) -> Bools:
-    """Mark the codes that occur in some rows, all if None."""
-    occurs = np.zeros(n_codes, dtype=bool)
-    occurs[code if rows is None else code[rows]] = True
-    return occurs
+def _spent(split: RowSplit) -> RowSplit:
+    """A split without the row numbers that the bits say now; they are as long as the data."""
+    validation, test = (
+        None if held is None else replace(held, target=NOTHING, history=NOTHING)
+        for held in (split.validation, split.test)
+    )
+    assert test is not None  # noqa: S101 - for mypy
+    return replace(split, train=NOTHING, validation=validation, test=test)
+
+
+def _repeated(lengths: Ints) -> Ints:
+    """Each user's number as often as it has rows, int32."""
+    return np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
 
 
 def _inverse(code: Ints, n_codes: int) -> Ints:

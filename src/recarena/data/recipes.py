@@ -377,6 +377,15 @@ class SampledCandidates(_Strict):
     name: Literal["sampled_candidates"]
 
 
+class ActivityShift(_Strict):
+    """One half of the users by activity for training, the other held out; and the other way round."""
+
+    name: Literal["activity_shift"]
+    n_validation: Annotated[int, Field(ge=1)]
+    target_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    seed: int = 98765
+
+
 class LeaveLastOut(_Strict):
     """Each user's last row for the test, the one before for validation."""
 
@@ -400,6 +409,7 @@ SplitRecipe = Annotated[
     | RowRatio
     | LeaveLastOut
     | HeldOutUsers
+    | ActivityShift
     | OfficialFiles
     | SampledCandidates
     | GlobalTime,
@@ -449,7 +459,20 @@ class RankAsk(_Strict):
         return self
 
 
-Ask = Annotated[RateAsk | RankAsk, Field(discriminator="kind")]
+class DetectAsk(_Strict):
+    """Tell tampered histories of held-out users from genuine ones (``recarena.data.injection``).
+
+    ``fraction`` of the users have ``strength`` of their items replaced by what a ``profile`` draws.
+    """
+
+    kind: Literal["detect"]
+    metrics: Annotated[tuple[Literal["auc"], ...], Field(min_length=1)] = ("auc",)
+    profile: Literal["random", "popular", "average"]
+    strength: Annotated[float, Field(gt=0, le=1)]
+    fraction: Annotated[float, Field(gt=0, lt=1)]
+
+
+Ask = Annotated[RateAsk | RankAsk | DetectAsk, Field(discriminator="kind")]
 
 
 class Label(_Strict):
@@ -491,6 +514,8 @@ class Benchmark(_Strict):
                 return tuple(f"u{k}" for k in range(1, n + 1))
             case KFold(folds=folds):
                 return tuple(f"fold-{k}" for k in folds)
+            case ActivityShift():
+                return ("to-light", "to-heavy")
             case _:
                 return ("",)
 
@@ -509,6 +534,10 @@ class Benchmark(_Strict):
         rates = self.split.name in {"official_folds", "kfold", "row_ratio"}
         either = self.split.name in {"per_user_ratio", "global_time"}
         for ask_name, ask in self.asks.items():
+            if ask.kind == "detect":
+                if self.split.name != "held_out_users":
+                    raise ValueError(f'ask "{ask_name}" tampers with held-out users: write split held_out_users')
+                continue
             if not either and (ask.kind == "rate") != rates:
                 kind = "rate" if rates else "rank"
                 raise ValueError(f'ask "{ask_name}" is of kind "{ask.kind}"; split {self.split.name} answers "{kind}"')

@@ -33,7 +33,7 @@ class Table:
 
 def table(
     raw: Raw, steps: Sequence[KeepRows | KeepFrequent], label: Label | None
-) -> tuple[Table, Ints, dict[str, int]]:
+) -> tuple[Table, Ints | None, dict[str, int]]:
     """Code, filter and label the rows.
 
     Args:
@@ -42,14 +42,17 @@ def table(
         label: turns values into 1 and 0 after the filters.
 
     Returns:
-        The table, the row numbers kept, and how many rows each filter dropped.
+        The table, the row numbers kept (None: all, there is no filter), and how many rows each filter dropped.
 
     Raises:
         DataError: a filter leaves no row.
     """
     coded = _coded(raw)
-    rows, dropped = filters.keep(coded.rows, steps)
-    if len(rows) < len(raw):
+    rows: Ints | None = None
+    dropped: dict[str, int] = {}
+    if steps:
+        rows, dropped = filters.keep(coded.rows, steps)
+    if rows is not None and len(rows) < len(raw):
         left = _coded(coded.rows.take(rows))
         coded = Table(left.rows, coded.user_ids[left.user_ids], coded.item_ids[left.item_ids])
     if label is not None and coded.rows.value is not None:

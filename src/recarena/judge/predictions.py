@@ -49,7 +49,7 @@ def check(
             f"{place}: is a {type(prediction).__name__}, expected a numpy array of {_wanted(queries)}"
         )
     _check_form(place, queries, prediction.dtype, prediction.shape)
-    if isinstance(queries, RateQueries):
+    if not isinstance(queries, RankQueries):
         return _check_ratings(place, prediction, metrics)
     return _check_lists(place, queries, prediction)
 
@@ -137,14 +137,14 @@ def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 
 
 def _wanted(queries: Queries) -> str:
-    if isinstance(queries, RateQueries):
-        return f"({len(queries)},) ratings"
+    if not isinstance(queries, RankQueries):
+        return f"({len(queries)},) {'ratings' if isinstance(queries, RateQueries) else 'scores'}"
     return f"({len(queries)}, {queries.k}) integer item ids"
 
 
 def _check_form(place: str, queries: Queries, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
     """Check what a header tells."""
-    if isinstance(queries, RateQueries):
+    if not isinstance(queries, RankQueries):
         if dtype.kind not in "fiu":
             raise PredictionError(f"{place}: has dtype {dtype}, expected {_wanted(queries)}, such as float32")
         expected: tuple[int, ...] = (len(queries),)

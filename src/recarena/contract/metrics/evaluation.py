@@ -13,7 +13,7 @@ from recarena.contract.errors import PredictionError, RecarenaError
 from recarena.contract.metrics import hits, labels, lists, ratings
 from recarena.contract.metrics.lookup import listed_in
 from recarena.contract.metrics.names import Kind, Metric, known, parse
-from recarena.contract.queries import Queries, RankQueries, RateQueries
+from recarena.contract.queries import Queries, RankQueries
 
 Prediction = np.ndarray[Any, np.dtype[Any]]
 
@@ -65,7 +65,7 @@ def evaluate_all(queries: Queries, answers: Answers, prediction: Prediction, nam
         ValueError: a query without an answer, which no split may make.
     """
     metrics = [parse(name) for name in names]
-    kind: Kind = "rate" if isinstance(queries, RateQueries) else "rank"
+    kind: Kind = "rank" if isinstance(queries, RankQueries) else "rate"
     for metric in metrics:
         if metric.kind != kind:
             has = "ratings" if kind == "rate" else "lists of items"
@@ -75,7 +75,7 @@ def evaluate_all(queries: Queries, answers: Answers, prediction: Prediction, nam
             )
     if len(answers) != len(queries):
         raise ValueError(f"{len(answers)} answers for {len(queries)} queries; the split is broken")
-    if isinstance(queries, RateQueries):
+    if not isinstance(queries, RankQueries):
         if prediction.shape != (len(queries),):
             raise PredictionError(
                 f"the prediction has shape {prediction.shape}, expected ({len(queries)},): a rating for each query"

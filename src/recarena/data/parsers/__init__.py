@@ -29,7 +29,7 @@ from recarena.data.parsers.sides import SIDE_PARSERS
 from recarena.data.parsers.written import inline
 from recarena.data.raw import Raw
 
-VERSION = 2  # part of the cache's key: raise it whenever a parser's output changes
+VERSION = 3  # part of the cache's key: raise it whenever a parser's output changes
 
 PARSERS: Mapping[str, Callable[[bytes, str, str], Raw]] = {
     "u.data": u_data,

@@ -9,7 +9,7 @@ from recarena.contract.errors import DataError
 from recarena.data.parsers.tables import Column, checked, expect_header, lines_of, read, titles
 from recarena.data.raw import Raw
 
-_RATINGS = [Column("user", "integer"), Column("item", "integer"), Column("rating", "number"), Column("time", "integer")]
+_RATINGS = [Column("user", "key"), Column("item", "key"), Column("rating", "number"), Column("time", "integer")]
 
 
 def u_data(body: bytes, where: str, encoding: str) -> Raw:

@@ -102,9 +102,9 @@ def _raw_items(item: Ints, raw: Raw, where: str, per_line: int = 1) -> Ids:
 def _rows(raw: Raw, user: Ids, item: Ids, where: str) -> Ints:
     """The row of every pair; an error names the first line whose pair the ratings do not hold."""
     width = int(max(raw.item.max(), item.max())) + 1
-    wanted = user * width + item
+    wanted = user.astype(np.int64) * width + item
     order = np.argsort(wanted, kind="stable")
-    have = raw.user * width + raw.item
+    have = raw.user.astype(np.int64) * width + raw.item
     place = np.minimum(np.searchsorted(wanted, have, sorter=order), len(wanted) - 1)
     hits = np.flatnonzero(wanted[order[place]] == have)
     row = np.full(len(wanted), -1)

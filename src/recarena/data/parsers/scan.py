@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numba import njit
 
 from recarena.contract.arrays import Floats, Ints
+from recarena.data.grouping import places
+from recarena.data.passes import count, cuts, each, group_cuts
 
-INTEGER, ID, NUMBER, SKIPPED = 0, 1, 2, 3
+INTEGER, ID, NUMBER, SKIPPED, KEY = 0, 1, 2, 3, 4
+_BAD, _GOOD, _TOO_LARGE = 0, 1, 2
 _POWERS = 10.0 ** np.arange(16)
 _ALONE_BYTES = 1 << 20  # less is not worth a second thread
 
@@ -25,31 +27,32 @@ def scan(body: bytes, start: int, kinds: Sequence[int], separator: bytes) -> lis
     Args:
         body: lines that end with a line feed, or a carriage return and a line feed.
         start: the byte where the first row begins.
-        kinds: INTEGER (int64), ID (int64, and printed as Python prints it: "01" is not 1), NUMBER (float32) or
-            SKIPPED (an integer that nobody wants: None) for each column.
+        kinds: INTEGER (int64), KEY (int32 where all keys of the table fit, else int64), ID (a KEY that is printed as
+            Python prints it: "01" is not 1), NUMBER (float32) or SKIPPED (an integer that nobody wants: None) for each
+            column.
         separator: one byte, or the same byte several times.
     """
     if body[-1:] != b"\n":
         body += b"\n"
     byte = np.frombuffer(body, np.uint8)[start:]
-    middle = body.find(b"\n", start + len(byte) // 2) + 1 - start
-    cuts = [0, middle, len(byte)] if 0 < middle < len(byte) and len(byte) > _ALONE_BYTES else [0, len(byte)]
-    halves = [byte[low:high] for low, high in itertools.pairwise(cuts)]
+    ends = [body.find(b"\n", start + stop - 1) + 1 - start for _, stop in cuts(len(byte), _ALONE_BYTES)]
+    parts = list(itertools.pairwise([0, *sorted(set(ends))]))
+    first = np.cumsum([0, *each(lambda _, part: int(_lines(byte[slice(*part)])), parts)])
     kind = np.array(kinds)
-    with ThreadPoolExecutor(len(halves)) as pool:  # the loops let go of the interpreter's lock
-        rows = list(pool.map(_lines, halves))
-        first = np.cumsum([0, *rows])
-        ints = np.empty((int(((kind == INTEGER) | (kind == ID)).sum()), first[-1]), np.int64)
-        numbers = np.empty((int((kind == NUMBER).sum()), first[-1]), np.float32)
-
-        def fill(part: int) -> bool:
-            start, stop = first[part], first[part + 1]
-            return bool(_fill(halves[part], kind, separator[0], len(separator), start, stop, ints, numbers))
-
-        if not all(pool.map(fill, range(len(halves)))):
+    ints = np.empty((np.count_nonzero(kind == INTEGER), first[-1]), np.int64)
+    numbers = np.empty((np.count_nonzero(kind == NUMBER), first[-1]), np.float32)
+    for width in (np.int32, np.int64):
+        keys = np.empty((np.count_nonzero((kind == KEY) | (kind == ID)), first[-1]), width)
+        limit = np.iinfo(width).max
+        fill = (kind, separator[0], len(separator), limit, keys, ints, numbers)
+        states = each(lambda n, part: _fill(byte[slice(*part)], first[n], first[n + 1], *fill), parts)  # noqa: B023
+        if _BAD in states:
             return None
-    of_ints, of_numbers = iter(ints), iter(numbers)
-    return [None if k == SKIPPED else next(of_numbers if k == NUMBER else of_ints) for k in kinds]
+        if _TOO_LARGE not in states:
+            break
+    found = {KEY: iter(keys), INTEGER: iter(ints), NUMBER: iter(numbers)}
+    found[ID] = found[KEY]
+    return [None if k == SKIPPED else next(found[k]) for k in kinds]
 
 
 @njit(cache=True, nogil=True)
@@ -62,19 +65,30 @@ def _lines(byte: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _fill(byte: Any, kinds: Any, separator: int, width: int, start: int, stop: int, ints: Any, numbers: Any) -> Any:
-    """Fill rows start to stop of the columns; False at the first byte that is not expected.
+def _fill(
+    byte: Any,
+    start: int,
+    stop: int,
+    kinds: Any,
+    separator: int,
+    width: int,
+    limit: int,
+    keys: Any,
+    ints: Any,
+    numbers: Any,
+) -> Any:
+    """Fill rows start to stop of the columns; say where a byte is not expected, or a key beyond the limit.
 
     The last byte is a line feed: no digit, and so no loop runs past it.
     """
     p = 0
     for row in range(start, stop):
-        n_ints = n_numbers = 0
+        n_keys = n_ints = n_numbers = 0
         for column in range(kinds.size):
             if column > 0:
                 for _ in range(width):
                     if byte[p] != separator:
-                        return False
+                        return _BAD
                     p += 1
             kind = kinds[column]
             negative = byte[p] == 45  # -
@@ -88,7 +102,7 @@ def _fill(byte: Any, kinds: Any, separator: int, width: int, start: int, stop: i
                 digit = np.uint8(byte[p] - 48)
             digits = p - first
             if digits == 0 or digits > 18:
-                return False
+                return _BAD
             if kind == NUMBER:
                 number = float(value)
                 if byte[p] == 46:  # .
@@ -99,22 +113,38 @@ def _fill(byte: Any, kinds: Any, separator: int, width: int, start: int, stop: i
                         p += 1
                     decimals = p - point - 1
                     if decimals == 0 or digits + decimals > 15:
-                        return False
+                        return _BAD
                     number = float(value) / _POWERS[decimals]
                 elif digits > 15:
-                    return False
+                    return _BAD
                 numbers[n_numbers, row] = -number if negative else number
                 n_numbers += 1
-            elif kind != SKIPPED:
-                if kind == ID and byte[first] == 48 and (digits > 1 or negative):
-                    return False
+            elif kind == INTEGER:
                 ints[n_ints, row] = -value if negative else value
                 n_ints += 1
+            elif kind != SKIPPED:
+                if kind == ID and byte[first] == 48 and (digits > 1 or negative):
+                    return _BAD
+                if value > limit:
+                    return _TOO_LARGE
+                keys[n_keys, row] = -value if negative else value
+                n_keys += 1
         p += byte[p] == 13  # carriage return
         if byte[p] != 10:
-            return False
+            return _BAD
         p += 1
-    return p == byte.size
+    return _GOOD if p == byte.size else _BAD
+
+
+def repeats(user: Ints, item: Ints, n_users: int, n_items: int) -> bool:
+    """Whether a (user, item) pair of numbers occurs twice; users in any order."""
+    if sorted_runs(user):
+        return bool(_repeats_in_runs(user, item, n_items))
+    parts = cuts(len(user)) if n_users < len(user) else [(0, len(user))]
+    place, stops = places(np.stack([count(user[slice(*part)], n_users) for part in parts]))
+    by_user = np.empty(len(user), np.uint16 if n_items <= 1 << 16 else np.int32)
+    each(lambda n, part: _scatter(user, item, *part, place[n], by_user), parts)
+    return any(each(lambda _, part: _repeats(by_user, stops, *part, n_items), group_cuts(stops)))
 
 
 @njit(cache=True, nogil=True)
@@ -127,27 +157,29 @@ def sorted_runs(user: Any) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def repeats(user: Any, item: Any, n_users: int, n_items: int) -> bool:
-    """Whether a (user, item) pair of numbers occurs twice; users in any order, with one int32 of memory per row."""
+def _repeats_in_runs(user: Any, item: Any, n_items: int) -> bool:
     last = np.full(n_items, -1, np.int32)
-    if sorted_runs(user):
-        for row in range(user.size):
-            if last[item[row]] == user[row]:
-                return True
-            last[item[row]] = user[row]
-        return False
-    start = np.zeros(n_users + 1, np.int64)
     for row in range(user.size):
-        start[user[row] + 1] += 1
-    for u in range(n_users):
-        start[u + 1] += start[u]
-    place = start[:-1].copy()
-    by_user = np.empty(user.size, np.int32)
-    for row in range(user.size):
-        by_user[place[user[row]]] = item[row]
-        place[user[row]] += 1
-    for u in range(n_users):
-        for p in range(start[u], start[u + 1]):
+        if last[item[row]] == user[row]:
+            return True
+        last[item[row]] = user[row]
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _scatter(user: Any, item: Any, start: int, stop: int, place: Any, by_user: Any) -> None:
+    for row in range(start, stop):
+        u = user[row]
+        by_user[place[u]] = item[row]
+        place[u] += 1
+
+
+@njit(cache=True, nogil=True)
+def _repeats(by_user: Any, stops: Any, first: int, end: int, n_items: int) -> bool:
+    """Whether one of the users from first to end has an item twice."""
+    last = np.full(n_items, -1, np.int32)
+    for u in range(first, end):
+        for p in range(stops[u - 1] if u else 0, stops[u]):
             if last[by_user[p]] == u:
                 return True
             last[by_user[p]] = u

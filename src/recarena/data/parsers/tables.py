@@ -21,9 +21,10 @@ from recarena.data.coding import codes
 from recarena.data.parsers import scan
 from recarena.data.raw import Ids, Raw
 
-Kind = Literal["integer", "id", "number", "seconds", "text", "unused"]
+Kind = Literal["integer", "key", "id", "number", "seconds", "text", "unused"]
 _SCANNED: dict[Kind, int] = {
-    "integer": scan.INTEGER, "id": scan.ID, "number": scan.NUMBER, "seconds": scan.INTEGER, "unused": scan.SKIPPED,
+    "integer": scan.INTEGER, "key": scan.KEY, "id": scan.ID, "number": scan.NUMBER, "seconds": scan.INTEGER,
+    "unused": scan.SKIPPED,
 }  # fmt: skip
 _EXACT = 2**53  # the first float64 whose neighbours are not all integers
 
@@ -32,8 +33,8 @@ _EXACT = 2**53  # the first float64 whose neighbours are not all integers
 class Column:
     """One column: its name in messages and what it holds.
 
-    An "id" is an integer in every row, or text in every row; "seconds" may be written as a float, and are cut to whole
-    ones; what is "unused" is neither kept nor checked.
+    A "key" is an integer that names a user or an item; an "id" is one in every row, or text in every row; "seconds" may
+    be written as a float, and are cut to whole ones; what is "unused" is neither kept nor checked.
     """
 
     name: str
@@ -46,7 +47,8 @@ def read(
     """Read a table into one array per column, every row of the file in its order.
 
     Returns:
-        int64 for "integer" and "seconds", int64 or text for "id", float32 for "number", text, or None for "unused".
+        int64 for "integer" and "seconds", int32 or int64 for "key", these or text for "id", float32 for "number", text,
+        or None for "unused".
 
     Raises:
         DataError: names the first line that does not hold what the columns say.
@@ -66,7 +68,10 @@ def _by_polars(
     body: bytes, columns: Sequence[Column], where: str, encoding: str, separator: str, first_line: int
 ) -> tuple[Any, ...]:
     text = pl.String
-    kinds = {"integer": pl.Int64, "number": pl.Float64, "seconds": pl.Float64, "id": text, "text": text, "unused": text}
+    kinds = {
+        "integer": pl.Int64, "key": pl.Int64, "number": pl.Float64, "seconds": pl.Float64, "id": text, "text": text,
+        "unused": text,
+    }  # fmt: skip
     whole = body
     try:
         if encoding != "utf-8" or not body.isascii():
@@ -99,7 +104,7 @@ def _array(cells: pl.Series, column: Column, where: str, first_line: int) -> Any
             return seconds(cells.to_numpy(), where, first_line)
         case "unused":
             return None
-        case "integer":
+        case "integer" | "key":
             return cells.to_numpy()
         case "number":
             return float32(cells.to_numpy())
@@ -145,7 +150,8 @@ def _finite(cell: str) -> float:
 def blame(body: bytes, columns: Sequence[Column], where: str, encoding: str, separator: str, first_line: int) -> None:
     """Raise for the first line that does not hold what the columns say; the slow path, taken only on failure."""
     number_of: dict[Kind, Callable[[str], object]] = {
-        "integer": _whole, "number": _finite, "seconds": _finite, "id": _some, "text": _some, "unused": str,
+        "integer": _whole, "key": _whole, "number": _finite, "seconds": _finite, "id": _some, "text": _some,
+        "unused": str,
     }  # fmt: skip
     lines = lines_of(body, where, encoding)
     for number, line_text in enumerate(lines[first_line - 1 :], start=first_line):
@@ -212,7 +218,7 @@ def repeated(user: Ids, item: Ids) -> tuple[int, int] | None:
 
 def _small(ids: Ids) -> bool:
     """Whether ids can be places in a table as they are."""
-    return ids.dtype == np.int64 and len(ids) > 0 and ids.min() >= 0 and ids.max() < max(4 * len(ids), 1 << 16)
+    return ids.dtype.kind == "i" and len(ids) > 0 and ids.min() >= 0 and ids.max() < max(4 * len(ids), 1 << 16)
 
 
 def seconds(time: Any, where: str, first_line: int) -> Ints:
@@ -230,6 +236,7 @@ def _wanted(columns: Sequence[Column]) -> str:
 def _article(kind: Kind) -> str:
     return {
         "integer": "a whole number",
+        "key": "a whole number",
         "number": "a finite number",
         "seconds": "a finite number",
         "id": "an id",

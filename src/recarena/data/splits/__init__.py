@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from recarena.data.splits.drawing import draw
 from recarena.data.splits.global_time import global_time
-from recarena.data.splits.held_out_users import held_out_users
+from recarena.data.splits.held_out_users import activity_shift, held_out_users
 from recarena.data.splits.kfold import kfold
 from recarena.data.splits.leave_last_out import leave_last_out
 from recarena.data.splits.official import official_files, official_folds, sampled_candidates
@@ -21,6 +21,7 @@ __all__ = [
     "SPLITS",
     "Held",
     "RowSplit",
+    "activity_shift",
     "draw",
     "global_time",
     "held_out_users",
@@ -43,5 +44,6 @@ SPLITS: Mapping[str, Callable[..., list[RowSplit]]] = {
     "row_ratio": row_ratio,
     "leave_last_out": leave_last_out,
     "held_out_users": held_out_users,
+    "activity_shift": activity_shift,
     "global_time": global_time,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,13 @@ from numba import njit
 from recarena.contract.arrays import Ints
 from recarena.contract.errors import DataError
 from recarena.data.grouping import groups
+from recarena.data.passes import count, rows_of_parts
 from recarena.data.raw import Raw
 from recarena.data.splits.rows import Held, RowSplit
 
 LARGEST = (2**32 - 1) // 20  # from here on torch draws its permutations in another way
 _BLOCK = 1 << 20
+_AHEAD = 64  # rows whose users are looked up before the first is dealt
 
 
 def per_user_ratio(raw: Raw, *, ratios: Sequence[float], seed: int) -> list[RowSplit]:
@@ -49,39 +52,57 @@ def row_ratio(raw: Raw, *, ratios: Sequence[float], seed: int) -> list[RowSplit]
 
 def _dealt(user: Ints, ratios: Sequence[float], seed: int) -> list[RowSplit]:
     """Deal the rows, each with its user (n,), in one random order; every user's first rows go to the training."""
-    n_rows = np.bincount(user)
-    size = np.zeros((n_rows.max() + 1, 3), dtype=np.int64)
-    for n in np.flatnonzero(np.bincount(n_rows)):
-        size[n] = ratio_counts(int(n), ratios)
-    ends = np.cumsum(size[n_rows], axis=1)  # (n_users, 3)
+    sizes, size = np.unique(count(user, int(user.max()) + 1), return_inverse=True)
+    wanted = np.array([ratio_counts(int(n), ratios)[:2] for n in sizes], dtype=np.int32)
+    left = wanted[size]  # (n_users, 2) rows that training and validation still want of each user
 
     # torch's generator is the Mersenne twister with the legacy seeding; a full range gives its words as they come
     words = np.random.RandomState(seed)
     waiting = np.arange(len(user), dtype=np.int32)
     part = np.empty(len(user), dtype=np.int8)
-    placed = np.zeros(len(n_rows), dtype=np.int64)
-    for start in range(0, len(user), _BLOCK):
-        drawn = words.randint(0, 2**32, size=min(_BLOCK, len(user) - start), dtype=np.uint32)
-        _place(waiting, drawn, start, user, ends, placed, part)
-    train, validation, test = (np.flatnonzero(part == p) for p in range(3))
+    with ThreadPoolExecutor(1) as dealer:  # deals the rows of one block while the next is drawn
+        dealt = []
+        for start in range(0, len(user), _BLOCK):
+            drawn = words.randint(0, 2**32, size=min(_BLOCK, len(user) - start), dtype=np.uint32)
+            _draw(waiting, drawn, start)
+            dealt.append(dealer.submit(_deal, waiting[start : start + len(drawn)], user, left, part))
+        for block in dealt:
+            block.result()
+    del waiting
+    train, validation, test = rows_of_parts(part, 3)
     return [RowSplit("", train, Held(validation, train), Held(test, train))]
 
 
-@njit(cache=True)
-def _place(waiting: Any, drawn: Any, start: int, user: Any, ends: Any, placed: Any, part: Any) -> None:
-    """Go on with the permutation from its place ``start``, and put each row that comes out into a part.
+@njit(cache=True, nogil=True)
+def _draw(waiting: Any, drawn: Any, start: int) -> None:
+    """Go on with the permutation from its place ``start``.
 
     Place i of ``torch.randperm`` is drawn among the rows still waiting, by one word of the generator modulo their
     number.
     """
-    n = len(waiting)
-    for i in range(start, start + len(drawn)):
-        other = i + int(drawn[i - start]) % (n - i)
+    n = waiting.size
+    for i in range(start, start + drawn.size):
+        other = i + np.int64(drawn[i - start] % np.uint32(n - i))
         row = waiting[other]
         waiting[other] = waiting[i]
-        u = user[row]
-        part[row] = (placed[u] >= ends[u, 0]) + (placed[u] >= ends[u, 1])
-        placed[u] += 1
+        waiting[i] = row
+
+
+@njit(cache=True, nogil=True)
+def _deal(rows: Any, user: Any, left: Any, part: Any) -> None:
+    """Put the rows, in their order, into parts: 0 while the user's training wants rows, then 1, then 2."""
+    some = np.empty(_AHEAD, np.int64)
+    for start in range(0, rows.size, _AHEAD):
+        n = min(_AHEAD, rows.size - start)
+        for i in range(n):  # users ahead of their use: the processor waits for many of them at once
+            some[i] = user[rows[start + i]]
+        for i in range(n):
+            u = some[i]
+            train = left[u, 0] > 0
+            validation = (left[u, 1] > 0) & (not train)
+            part[rows[start + i]] = 2 - 2 * train - validation
+            left[u, 0] -= train
+            left[u, 1] -= validation
 
 
 def ratio_counts(n: int, ratios: Sequence[float]) -> list[int]:
