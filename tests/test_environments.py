@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from tests.conftest import HEAD
-from tests.test_runner import RATE, all_records, play
+from tests.test_runner import RATE, all_records, play, recarena
 
 from recarena.arena.discovery import read
 from recarena.arena.environments import environment
@@ -31,6 +31,15 @@ def test_a_script_block_plays_in_its_own_environment_with_an_older_numpy(project
         assert (record.status, record.reason) == ("ok", None)
         assert record.environment == built.facts
         assert record.implementation.kind == "peer"
+
+
+def test_nothing_is_built_for_somebody_who_did_not_ask_for_it(project):
+    path = project.contender("demo/old_peer", RATE, head=BLOCK + HEAD)
+    with pytest.raises(Skip, match=r"own environment \(numpy, numpy<2\) is not built yet: -i demo/old_peer builds it"):
+        environment(read(path), project.cache, build=False)
+    assert [p for p in (project.cache / "environments").iterdir() if p.is_dir()] == []
+    done = recarena(project, "run", "-b", "tiny-rate", "--results", str(project.results))
+    assert "demo/old_peer cannot run here: its own environment" in done.stderr + done.stdout
 
 
 def test_what_cannot_be_built_says_why_in_pips_words_and_leaves_nothing(project):

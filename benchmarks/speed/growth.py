@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import factorization
 from synthetic import write_inter
 from work import Ranking, judging, preparing
 
@@ -40,7 +41,13 @@ def judge(n_queries: int) -> Callable[[], Any]:
     return judging(n_queries, 20_000, 100)
 
 
-WORKS = {"prepare": prepare, "rank": rank, "judge": judge}
+WORKS = {
+    "prepare": prepare,
+    "rank": rank,
+    "judge": judge,
+    "sweep": factorization.sweeping,
+    "design": factorization.designing,
+}
 
 if __name__ == "__main__":
     job = json.loads(sys.argv[1])

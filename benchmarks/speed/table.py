@@ -100,7 +100,8 @@ def _growth(points: Sequence[dict[str, Any]]) -> str:
             "wanted": "",
         }
         if wanted:
-            row["wanted"] = f"{_seconds(wanted['seconds'])}, {_bytes(wanted['peak_bytes'])}"
+            shown = {"seconds": _seconds, "peak_bytes": _bytes}
+            row["wanted"] = ", ".join(show(wanted[key]) for key, show in shown.items() if key in wanted)
         rows.append(row)
     return table(rows, left=("work",))
 
@@ -151,10 +152,10 @@ def draw(points: Sequence[dict[str, Any]], axis: str, file: Path) -> None:
             # what growing in proportion to the largest point would look like
             panel.plot(at, [value[-1] * x / at[-1] for x in at], ":", color="#999999", linewidth=1)
         else:
-            wanted = [point["wanted"][key] / scale for point in some if point.get("wanted")]
+            wanted = [point["wanted"][key] / scale for point in some if key in point.get("wanted", {})]
             panel.set_ylim(0, 1.1 * max(value + wanted))
         for point in some:
-            if point.get("wanted"):
+            if key in point.get("wanted", {}):
                 panel.plot(point["at"], point["wanted"][key] / scale, "_", color="#b03a2e", markersize=14)
         panel.set_xlabel(axis)
         panel.set_ylabel(unit)

@@ -13,6 +13,7 @@ import pytest
 from synthetic import ML_20M, write_inter
 
 WANTED = {10_000_000: {"seconds": 3.0, "peak_bytes": 1.5e9}}  # of file to split
+FEATURES_WANTED = {20_000_263: {"peak_bytes": 6 * 2**30}}  # of ids and both implicit histories
 # rows, users, items: MovieLens' shapes where there is one, and between them
 ROWS = [
     (100_000, 943, 1_682),
@@ -64,3 +65,25 @@ def test_growth_of_ranking_with_items(benchmark, n_items):
 @pytest.mark.parametrize("n_queries", [3_000, 10_000, 30_000, 100_000, 300_000])
 def test_growth_of_judging(benchmark, n_queries):
     point(benchmark, "NDCG@100 and recall@100", "lists", n_queries, {"work": "judge", "n_queries": n_queries}, 2)
+
+
+FM_ROWS = [ROWS[0], ROWS[2], ROWS[4], ROWS[5]]
+
+
+@pytest.mark.parametrize(("n", "n_users", "n_items"), FM_ROWS, ids=[f"{n}-ratings" for n, _, _ in FM_ROWS])
+def test_growth_of_a_sweep_with_ratings(benchmark, threads, n, n_users, n_items):
+    job = {"work": "sweep", "n": n, "n_users": n_users, "n_items": n_items, "dim": 10, "threads": threads}
+    point(benchmark, "FM, a Gibbs sweep at dim 10", "ratings", n, job, 3 if n <= 10**6 else 1)
+
+
+@pytest.mark.parametrize("dim", [4, 8, 16, 32, 64])
+def test_growth_of_a_sweep_with_factors(benchmark, threads, dim):
+    n, n_users, n_items = ROWS[2]
+    job = {"work": "sweep", "n": n, "n_users": n_users, "n_items": n_items, "dim": dim, "threads": threads}
+    point(benchmark, "FM, a Gibbs sweep of 1M ratings", "factors", dim, job, 2)
+
+
+@pytest.mark.parametrize(("n", "n_users", "n_items"), FM_ROWS[1:], ids=[f"{n}-events" for n, _, _ in FM_ROWS[1:]])
+def test_growth_of_features(benchmark, n, n_users, n_items):
+    job = {"work": "design", "n": n, "n_users": n_users, "n_items": n_items}
+    point(benchmark, "FM, ids and both implicit histories", "events", n, job, 1, wanted=FEATURES_WANTED.get(n, {}))

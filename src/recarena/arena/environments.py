@@ -48,7 +48,12 @@ class Environment:
 
 
 def environment(
-    who: Implementation, cache: Path, device: str = "cpu", say: Callable[[str], None] = lambda _: None
+    who: Implementation,
+    cache: Path,
+    device: str = "cpu",
+    say: Callable[[str], None] = lambda _: None,
+    *,
+    build: bool = True,
 ) -> Environment:
     """Return the environment of an implementation, building its own where it asks for one.
 
@@ -57,13 +62,14 @@ def environment(
         cache: environments are kept in ``cache / "environments"``.
         device: "cpu" or "cuda"; part of the facts of what can use a GPU.
         say: told when one is built, which can take minutes.
+        build: whether one may be built that is not there yet.
 
     Raises:
-        Skip: a package is not installed, or this Python is not the one that the block requires.
+        Skip: a package is not installed, this Python is not the one that the block requires, or nothing may be built.
         ImplementationError: the block asks for something that cannot be built; pip's words are in the message.
     """
     if who.script is not None:
-        python, packages = interpreter(who.script, f"{who.paper}/{who.path.name}", cache, say)
+        python, packages = interpreter(who.script, f"{who.paper}/{who.path.name}", cache, say, build=build)
         return Environment(python, _facts(packages, device))
     packages = {}
     for module in {*who.imports, "numpy"}:
@@ -87,7 +93,12 @@ def _distributions() -> dict[str, list[str]]:
 
 
 def interpreter(
-    block: dict[str, Any], where: str, cache: Path, say: Callable[[str], None] = lambda _: None
+    block: dict[str, Any],
+    where: str,
+    cache: Path,
+    say: Callable[[str], None] = lambda _: None,
+    *,
+    build: bool = True,
 ) -> tuple[str, dict[str, str]]:
     """Return the interpreter that a script block asks for, built once, and its packages with their versions.
 
@@ -96,9 +107,10 @@ def interpreter(
         where: whose block it is, for messages.
         cache: as in ``environment``.
         say: as in ``environment``.
+        build: as in ``environment``.
 
     Raises:
-        Skip: this Python is not the one that the block requires.
+        Skip: this Python is not the one that the block requires, or nothing may be built.
         ImplementationError: the block asks for something that cannot be built; pip's words are in the message.
     """
     for key in block:
@@ -114,6 +126,9 @@ def interpreter(
     home.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{home}.lock"):
         if not (home / READY).exists():
+            if not build:
+                name = where.removesuffix(".py")
+                raise Skip(f"its own environment ({', '.join(wanted)}) is not built yet: -i {name} builds it")
             say(f"{where}: building its environment ({', '.join(wanted)})")
             _build(home, wanted, where)
     return str(_python(home)), json.loads((home / READY).read_text(encoding="utf-8"))

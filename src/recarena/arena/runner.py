@@ -104,6 +104,8 @@ def plan(
     seeds: int | None = None,
     overrides: dict[str, str] | None = None,
     say: Callable[[str], None] = lambda _: None,
+    *,
+    build: bool = True,
 ) -> tuple[list[Plan], dict[str, str]]:
     """Return the runs to make, and implementation -> reason for those that cannot run here.
 
@@ -119,6 +121,7 @@ def plan(
         seeds: how many, in place of the benchmark's; a deterministic implementation gets one all the same.
         overrides: hyper-parameter -> text, from --set.
         say: told of what takes long.
+        build: whether an environment may be built for an implementation that has one of its own.
     """
     plans: list[Plan] = []
     cannot: dict[str, str] = {}
@@ -130,7 +133,7 @@ def plan(
         changed = {name: values[name] for name in overrides if values[name] != who.hyperparameters[name]}
         row = records.row_name(who.paper, who.who, changed)
         try:
-            packages = environment(who, cache, lent.device, say)
+            packages = environment(who, cache, lent.device, say, build=build)
             keep_code(who, cache / "code")  # now: an edit while others run changes nothing
         except (Skip, RecarenaError) as reason:
             cannot[who.name] = str(reason)
@@ -328,17 +331,9 @@ def _looked(one: Plan, judged: bool) -> list[str]:
 
     Every row of it counts, whatever its settings, and limited runs count too; seeds are not versions.
     """
-    looked: set[str] = set()
-    who, fold = one.implementation, one.question.fold
+    who = one.implementation
     board = one.path.parents[1 if one.question.limited is None else 2]
-    for row in (f"{who.paper}.{who.who}", f"{who.paper}.{who.who}+*"):
-        for path in [*board.glob(f"{row}/*seed-*.json"), *board.glob(f"{row}/limited/*seed-*.json")]:
-            try:
-                record = records.read(path)
-            except RecarenaError:
-                continue
-            if record.benchmark.fold == fold:
-                looked.update(record.looked)
+    looked = records.looked(board, who.paper, who.who, one.question.fold)
     if judged:
         looked.add(records.key("", who.code, one.hyperparameters, {}, 0)[:12])
     return sorted(looked)

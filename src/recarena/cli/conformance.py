@@ -55,7 +55,15 @@ def conform(project: Project, names: list[str], say: Callable[[str], None] = lam
         for benchmark in project.benchmarks(boards):
             questions = keeper.questions(benchmark.name)
             plans, cannot = plan(
-                benchmark, questions, chosen, Path(folder) / "first", project.cache, LENT, seeds=1, say=say
+                benchmark,
+                questions,
+                chosen,
+                Path(folder) / "first",
+                project.cache,
+                LENT,
+                seeds=1,
+                say=say,
+                build=bool(names),
             )
             for name, reason in cannot.items():
                 # asked for by name, it is no pass; otherwise a heavy package is nobody's duty

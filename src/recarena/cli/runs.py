@@ -78,6 +78,7 @@ def run_benchmarks(project: Project, options: Options) -> tuple[list[Benchmark],
                 options.seeds,
                 options.overrides,
                 note,
+                build=bool(options.implementations),  # nobody downloads a peer's libraries without asking for it
             )
             for name, reason in cannot.items():
                 left_out += 1
