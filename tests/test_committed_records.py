@@ -15,7 +15,7 @@ from recarena.contract.metrics import summary
 from recarena.judge import records
 
 RESULTS = ROOT / "results"
-FILES = sorted(RESULTS.glob("*/*/*seed-*.json"))
+FILES = [p for p in sorted(RESULTS.glob("*/*/*seed-*.json")) if not p.name.endswith(".receipt.json")]
 SCHEMA = json.loads((ROOT / "docs" / "record.schema.json").read_text(encoding="utf-8"))
 
 

@@ -31,7 +31,8 @@ def test_the_commands_in_the_documents_exist(project):
     options = recarena(project, "run", "--help").stdout
     for page in ("README.md", "CONTRIBUTING.md"):
         text = (ROOT / page).read_text(encoding="utf-8")
-        for command in re.findall(r"recarena (run|board|check|new|ls|doctor|data)\b", text):
+        words = "run|board|compare|review|verify|submit|question|check|new|ls|doctor|data|metrics"
+        for command in re.findall(rf"recarena ({words})\b", text):
             assert re.search(rf"│ {command}\b", known), command
         for option in re.findall(r"recarena run[^\n`]*?(--[a-z]+)", text):
             assert option in options, option

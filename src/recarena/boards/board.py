@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,8 +15,9 @@ import numpy as np
 from recarena.contract.arrays import Floats
 from recarena.contract.errors import RecarenaError
 from recarena.contract.metrics import parse
-from recarena.judge import records
+from recarena.judge import receipts, records
 from recarena.judge.claims import Claim, verdict
+from recarena.judge.receipts import Receipt, summary
 from recarena.judge.records import Record
 from recarena.judge.statistics import Estimate, Scores, estimate, ranks, seed_variance
 
@@ -47,11 +49,15 @@ class About:
 
 @dataclass(frozen=True)
 class Judged:
-    """A record with its values per query (None where they are too large for git) and the row it belongs to."""
+    """A record with its values per query (None where they are too large for git) and the row it belongs to.
+
+    Its receipts are what others say who ran it again.
+    """
 
     row: str
     record: Record
     values: Values | None
+    receipts: Sequence[Receipt] = ()
 
 
 @dataclass(frozen=True)
@@ -64,13 +70,14 @@ class Row:
         record: one of its records, for the facts that all of them share.
         metrics: metric -> estimate.
         claim: (verdict, words) against the claim about this implementation and the first metric, or None.
-        fit_seconds: mean over seeds of the sum over folds.
+        fit_seconds: mean over seeds of the sum over folds; NaN for predictions only, which nobody ran here.
         answer_seconds: likewise, for this ask.
-        peak_memory_bytes: the largest of its records.
+        peak_memory_bytes: the largest of its records; 0 for predictions only.
         peak_gpu_bytes: likewise.
         seeds: runs per fold.
         test_looks: the largest of its records.
         dirty: a record came from uncommitted code.
+        verified: who ran it again and what came of it, in words; "" where nobody has.
     """
 
     rank: int
@@ -85,6 +92,12 @@ class Row:
     seeds: int
     test_looks: int
     dirty: bool
+    verified: str = ""
+
+    @property
+    def predictions_only(self) -> bool:
+        """Somebody handed in its predictions: they were judged here, and made elsewhere."""
+        return self.record.implementation.kind == "submission"
 
 
 @dataclass(frozen=True)
@@ -137,10 +150,10 @@ def make(
     out: dict[str, str] = {row.replace(".", "/", 1): why for row, why in (unreadable or {}).items()}
     stale: dict[str, str] = {}
     good: dict[str, list[Judged]] = defaultdict(list)
-    questions = _questions(about, judged)
+    questions = latest_questions(about, judged)
     for one in judged:
-        name = _name(one)
-        reason = _why_not(about, one, code, questions)
+        name = row_of(one)
+        reason = why_not(about, one, code, questions)
         if reason is None:
             good[name].append(one)
         elif one.record.limited is not None:
@@ -149,7 +162,7 @@ def make(
             stale.setdefault(name, reason)
         else:
             out.setdefault(name, _in_words(one, reason))
-    rows = {name: _complete(about, runs) for name, runs in good.items() if name not in out}
+    rows = {name: complete(about, runs) for name, runs in good.items() if name not in out}
     for name, runs in rows.items():
         if not runs:
             there = {one.record.benchmark.fold for one in good[name]}
@@ -165,7 +178,7 @@ def make(
     return Board(about, rankings, sorted(out.items()))
 
 
-def _complete(about: About, runs: Sequence[Judged]) -> list[Judged]:
+def complete(about: About, runs: Sequence[Judged]) -> list[Judged]:
     """Return the runs of the seeds that have every fold: an interrupted seed would weigh its folds unevenly."""
     folds: dict[int, set[str]] = defaultdict(set)
     for one in runs:
@@ -173,12 +186,13 @@ def _complete(about: About, runs: Sequence[Judged]) -> list[Judged]:
     return [one for one in runs if folds[one.record.seed] >= set(about.folds)]
 
 
-def _name(one: Judged) -> str:
+def row_of(one: Judged) -> str:
+    """Return the name of a record's row: paper, who, and what was set."""
     who = one.record.implementation
     return f"{who.paper}/{who.who}" + one.row.removeprefix(f"{who.paper}.{who.who}")
 
 
-def _questions(about: About, judged: Sequence[Judged]) -> dict[str, str]:
+def latest_questions(about: About, judged: Sequence[Judged]) -> dict[str, str]:
     """Return fold -> the question that most current records answer."""
     votes: dict[str, Counter[str]] = defaultdict(Counter)
     for one in judged:
@@ -187,16 +201,18 @@ def _questions(about: About, judged: Sequence[Judged]) -> dict[str, str]:
     return {fold: min(count, key=lambda q, c=count: (-c[q], q)) for fold, count in votes.items()}  # type: ignore[misc]
 
 
-def _why_not(about: About, one: Judged, code: Mapping[str, str], questions: Mapping[str, str]) -> str | None:
+def why_not(about: About, one: Judged, code: Mapping[str, str], questions: Mapping[str, str]) -> str | None:
+    """Return why a record is not ranked, or None where it is."""
     record = one.record
     name = f"{record.implementation.paper}/{record.implementation.who}"
     if record.limited is not None:
         return "limited"
     if record.benchmark.version != about.version or record.benchmark.fold not in about.folds:
         return f"stale: benchmark version {record.benchmark.version}, now {about.version}"
-    if name not in code:
+    submitted = record.implementation.kind == "submission"  # its code was never here
+    if name not in code and not submitted:
         return "stale: its file is gone"
-    if code[name] != record.implementation.code:
+    if not submitted and code[name] != record.implementation.code:
         return "stale: its code has changed since"
     if record.status != "ok":
         return record.status
@@ -226,7 +242,7 @@ def _ranking(
 ) -> Ranking:
     metrics = list(about.asks[ask])
     asked = {name: runs for name, runs in rows_of.items() if all(ask in one.record.asks for one in runs)}
-    table = {m: _with_seed_luck({n: _scores(n, ask, m, runs, about.folds) for n, runs in asked.items()}, asked)
+    table = {m: with_seed_luck({n: scores_of(n, ask, m, runs, about.folds) for n, runs in asked.items()}, asked)
              for m in metrics}  # fmt: skip
     estimates = {name: {m: estimate(table[m][name]) for m in metrics} for name in asked}
     names = sorted(asked, key=lambda name: _best_first(metrics[0], estimates[name][metrics[0]].mean, name))
@@ -240,7 +256,7 @@ def _ranking(
     return Ranking(ask, metrics, rows, _claims(ask, claims, estimates), sum(queries.values()), len(about.folds))
 
 
-def _with_seed_luck(scores: Mapping[str, Scores], runs: Mapping[str, Sequence[Judged]]) -> dict[str, Scores]:
+def with_seed_luck(scores: Mapping[str, Scores], runs: Mapping[str, Sequence[Judged]]) -> dict[str, Scores]:
     """Give a row that ran with one seed, though the seed matters to it, the largest seed variance seen on the board."""
     seen = max((seed_variance(one) for one in scores.values()), default=0.0)
     lucky = {name for name, made in runs.items() if not made[0].record.implementation.deterministic}
@@ -265,7 +281,7 @@ def _best_first(metric: str, mean: float, name: str) -> tuple[float, str]:
     return (-mean if parse(metric).higher_is_better else mean, name)
 
 
-def _scores(name: str, ask: str, metric: str, runs: Sequence[Judged], folds: Sequence[str]) -> Scores:
+def scores_of(name: str, ask: str, metric: str, runs: Sequence[Judged], folds: Sequence[str]) -> Scores:
     """Gather the values per query: one (seeds, queries) array a fold."""
     by_fold: dict[str, list[Judged]] = defaultdict(list)
     for one in sorted(runs, key=lambda one: one.record.seed):
@@ -317,13 +333,14 @@ def _row(
         record=made[0],
         metrics=estimates,
         claim=min(about, key=lambda v: v[0] == "not comparable") if about else None,
-        fit_seconds=sum(cost.fit_seconds for cost in costs) / per_seed,
-        answer_seconds=sum(cost.answer_seconds.get(ask, 0.0) for cost in costs) / per_seed,
-        peak_memory_bytes=max(cost.peak_memory_bytes for cost in costs),
+        fit_seconds=sum(cost.fit_seconds for cost in costs) / per_seed if costs else math.nan,
+        answer_seconds=sum(cost.answer_seconds.get(ask, 0.0) for cost in costs) / per_seed if costs else math.nan,
+        peak_memory_bytes=max((cost.peak_memory_bytes for cost in costs), default=0),
         peak_gpu_bytes=max(gpu) if gpu else None,
         seeds=min(seeds.values()),
         test_looks=max(record.test_looks for record in made),
         dirty=any(record.dirty for record in made),
+        verified=summary([receipt for one in runs for receipt in one.receipts], len(made)),
     )
 
 
@@ -356,7 +373,15 @@ def load(results: Path, benchmark: str) -> tuple[list[Judged], dict[str, str]]:
             place = records.path_of(results, benchmark, row, record.benchmark.fold, record.seed, record.limited)
             if path != place or not row.startswith(f"{record.implementation.paper}.{record.implementation.who}"):
                 raise RecarenaError(f"{path}: its facts say that it lies elsewhere; delete it and run again")
-            judged.append(Judged(row, record, records.read_values(record, path)))
+            judged.append(Judged(row, record, records.read_values(record, path), _receipts(path)))
         except RecarenaError as error:
             unreadable.setdefault(row, f"unreadable: {str(error).removeprefix(str(results) + os.sep)}")
     return judged, unreadable
+
+
+def _receipts(path: Path) -> tuple[Receipt, ...]:
+    """Return a record's receipts; a broken file of them is nobody's, and takes no row off a board."""
+    try:
+        return receipts.read(path)
+    except RecarenaError:
+        return ()

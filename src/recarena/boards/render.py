@@ -18,6 +18,7 @@ LOOKS = "Looks: versions judged on this question so far. A commit with + had unc
 AS_PUBLISHED = (
     "**Items keep their published numbers here**, which may tell the future: a high score may come from the numbers."
 )
+PREDICTIONS_ONLY, RUN_AGAIN = "†", "‡"  # marks of rows, each with its footnote
 BY = {"baseline": "base", "peer": "peer"}
 COLUMNS = 100  # of a table; metrics beside the first are shown as long as they fit, and all of them in --json
 
@@ -35,7 +36,7 @@ def markdown(board: Board) -> str:
     for ranking in board.rankings:
         parts += _ranking(ranking, several=len(board.rankings) > 1)
     if board.not_ranked:
-        listed = "\n".join(f"- {_safe(name)}: *{_safe(reason)}*" for name, reason in board.not_ranked)
+        listed = "\n".join(f"- {safe(name)}: *{safe(reason)}*" for name, reason in board.not_ranked)
         parts.append(f"**Not ranked**\n\n{listed}")
     parts.append(
         "[How to read this](../../docs/reading-a-board.md) · [how to enter](../../CONTRIBUTING.md) · "
@@ -48,7 +49,7 @@ def standings(ranking: Ranking, columns: int = COLUMNS) -> tuple[pd.DataFrame, l
     """Return the table that ranks, as text, with each column's alignment; fewer metrics where it would be too wide."""
     for shown in range(len(ranking.metrics), 0, -1):
         frame, alignment = _standings(ranking, ranking.metrics[:shown])
-        if shown == 1 or _table(frame, alignment).index("\n") <= columns:
+        if shown == 1 or as_table(frame, alignment).index("\n") <= columns:
             break
     return frame, alignment
 
@@ -57,39 +58,39 @@ def _standings(ranking: Ranking, shown: Sequence[str]) -> tuple[pd.DataFrame, li
     lines: list[tuple[float, int, dict[str, str]]] = []
     for row in ranking.rows:
         first = row.metrics[shown[0]]
-        cells = {"rank": str(row.rank), "implementation": _safe(row.name), "by": _safe(_by(row))}
-        cells[_head(shown[0])] = _number(first.mean)
+        cells = {"rank": str(row.rank), "implementation": shown_name(row) + _mark(row), "by": safe(_by(row))}
+        cells[head(shown[0])] = _number(first.mean)
         cells["± 95%"] = _spread(first.half_width)
-        cells |= {_head(metric): _number(row.metrics[metric].mean) for metric in shown[1:]}
+        cells |= {head(metric): _number(row.metrics[metric].mean) for metric in shown[1:]}
         cells |= {"claim": _claim_cell(row, ranking), "seeds": str(row.seeds)}
         lines.append((first.mean, 1, cells))
     for _, claim, _, _ in ranking.claims:
         if claim.metric == shown[0]:
-            cells = {"rank": "–", "implementation": f"*{_safe(claim.model)}*", "by": "claim"}
-            lines.append((claim.value, 0, cells | {_head(shown[0]): f"*{_number(claim.value, claim.digits)}*"}))
+            cells = {"rank": "–", "implementation": f"*{safe(claim.model)}*", "by": "claim"}
+            lines.append((claim.value, 0, cells | {head(shown[0]): f"*{_number(claim.value, claim.digits)}*"}))
     sign = -1 if parse(shown[0]).higher_is_better else 1
     lines.sort(key=lambda line: (sign * line[0], -line[1], line[2]["implementation"]))
-    columns = ["rank", "implementation", "by", _head(shown[0]), "± 95%", *map(_head, shown[1:]), "claim", "seeds"]
+    columns = ["rank", "implementation", "by", head(shown[0]), "± 95%", *map(head, shown[1:]), "claim", "seeds"]
     frame = pd.DataFrame([cells for _, _, cells in lines], columns=columns).fillna("")
-    right = {"rank", "± 95%", "seeds", *map(_head, shown)}
+    right = {"rank", "± 95%", "seeds", *map(head, shown)}
     return frame, ["right" if column in right else "left" for column in columns]
 
 
 def ranking_table(ranking: Ranking) -> str:
     """Return the table that ranks, as markdown."""
-    return _table(*standings(ranking))
+    return as_table(*standings(ranking))
 
 
 def costs(ranking: Ranking) -> tuple[pd.DataFrame, list[str]]:
     """Return what every row cost and where it comes from."""
     rows = [
         {
-            "implementation": _safe(row.name),
-            "fit": _seconds(row.fit_seconds),
-            "ask": _seconds(row.answer_seconds),
-            "memory": _bytes(row.peak_memory_bytes),
-            "GPU": _bytes(row.peak_gpu_bytes) if row.peak_gpu_bytes else "",
-            "parameters": _count(row.record.cost.parameters if row.record.cost else None),
+            "implementation": shown_name(row),
+            "fit": in_seconds(row.fit_seconds),
+            "ask": in_seconds(row.answer_seconds),
+            "memory": in_bytes(row.peak_memory_bytes) if row.peak_memory_bytes else "",
+            "GPU": in_bytes(row.peak_gpu_bytes) if row.peak_gpu_bytes else "",
+            "parameters": counted(row.record.cost.parameters if row.record.cost else None),
             "looks": str(row.test_looks),
             "isolation": row.record.isolation,
             "commit": (row.record.commit or "none")[:7] + ("+" if row.dirty else ""),
@@ -107,7 +108,7 @@ def claims(ranking: Ranking) -> tuple[pd.DataFrame, list[str]]:
     """Return every published number about this ask, ours beside it, and the verdict."""
     rows = [
         {
-            "claim": _safe(claim.model),
+            "claim": safe(claim.model),
             "metric": parse(claim.metric).label,
             "published": _number(claim.value, claim.digits),
             "ours": _number(ours, claim.digits) if ours is not None else "",
@@ -153,8 +154,8 @@ def overview(boards: Sequence[Board]) -> str:
             rows.append(
                 {
                     "benchmark": board.about.name,
-                    "first": ", ".join(_safe(row.name) for row in leaders),
-                    "metric": _head(first),
+                    "first": ", ".join(shown_name(row) for row in leaders),
+                    "metric": head(first),
                     "score": _number(leaders[0].metrics[first].mean),
                     "± 95%": _spread(leaders[0].metrics[first].half_width),
                     "rows": str(len(ranking.rows)),
@@ -165,7 +166,7 @@ def overview(boards: Sequence[Board]) -> str:
     frame = pd.DataFrame(rows, columns=columns)
     table = "No board has a row yet: `recarena run` makes the first."
     if rows:
-        table = _table(frame, ["left", "left", "left", "right", "right", "right", "left"])
+        table = as_table(frame, ["left", "left", "left", "right", "right", "right", "left"])
     return (
         "\n\n".join(
             [
@@ -194,14 +195,15 @@ def _ranking(ranking: Ranking, several: bool) -> list[str]:
         "Rows sharing a rank cannot be told apart on these questions (paired test over queries, Holm, 5%). "
         "± is a 95% interval over queries and seeds. A claim is compared only under its own protocol."
     )
+    parts += evidence(ranking)
     parts.append("**Cost**")
-    parts.append(_table(*costs(ranking)))
+    parts.append(as_table(*costs(ranking)))
     if ranking.folds > 1:
         parts.append(f"Seconds are sums over the {ranking.folds} folds. {LOOKS}")
     else:
         parts.append(LOOKS)
     departures = [
-        f"- {_safe(row.name)}: {_safe('; '.join(row.record.implementation.departs))}"
+        f"- {safe(row.name)}: {safe('; '.join(row.record.implementation.departs))}"
         for row in ranking.rows
         if row.record.implementation.departs
     ]
@@ -210,9 +212,36 @@ def _ranking(ranking: Ranking, several: bool) -> list[str]:
         parts.append("\n".join(departures))
     if ranking.claims:
         parts.append("**Claims**")
-        parts.append(_table(*claims(ranking)))
+        parts.append(as_table(*claims(ranking)))
         parts.append("\n".join(f"{i}. {text}" for i, text in enumerate(_notes(ranking)[1], 1)))
     return parts
+
+
+def evidence(ranking: Ranking) -> list[str]:
+    """Return what the marks beside the names mean, a paragraph each; nothing where no row has one."""
+    parts = []
+    if any(row.predictions_only for row in ranking.rows):
+        parts.append(
+            f"{PREDICTIONS_ONLY} Predictions only, self-reported: files that somebody handed in. The judge computed "
+            "the numbers; how the predictions were made is their author's word."
+        )
+    verified = [f"{safe(row.name)} {row.verified}" for row in ranking.rows if row.verified]
+    if verified:
+        parts.append(
+            f"{RUN_AGAIN} Run again by a teammate from the recorded commit (a reproduction): {'; '.join(verified)}. "
+            "Rows without a mark are runner-judged: run and judged once, by nobody else yet."
+        )
+    return parts
+
+
+def shown_name(row: Row) -> str:
+    """Return a row's name as tables show it."""
+    return safe(row.name.removesuffix("+predictions") if row.predictions_only else row.name)
+
+
+def _mark(row: Row) -> str:
+    marks = (PREDICTIONS_ONLY if row.predictions_only else "") + (RUN_AGAIN if row.verified else "")
+    return f" {marks}" if marks else ""
 
 
 def _claim_cell(row: Row, ranking: Ranking) -> str:
@@ -233,14 +262,15 @@ def _notes(ranking: Ranking) -> tuple[list[int], list[str]]:
         why = "" if claim.comparable else f" Not comparable: {claim.why_not}."
         settings = f" Settings: {claim.settings.rstrip('.')}." if claim.settings else ""
         source = f" Source: {claim.source.rstrip('.')} ({claim.confidence})."
-        text = f"{_safe(claim.model)}: {claim.protocol.rstrip('.')}.{settings}{why}{source}"
+        text = f"{safe(claim.model)}: {claim.protocol.rstrip('.')}.{settings}{why}{source}"
         if text not in notes:
             notes.append(text)
         numbers.append(notes.index(text) + 1)
     return numbers, notes
 
 
-def _table(frame: pd.DataFrame, alignment: Sequence[str]) -> str:
+def as_table(frame: pd.DataFrame, alignment: Sequence[str]) -> str:
+    """Return a table as markdown, its columns no wider than they must be."""
     padding, tabulate.MIN_PADDING = tabulate.MIN_PADDING, 0  # it would widen every column by two
     try:
         return str(frame.to_markdown(index=False, colalign=tuple(alignment), disable_numparse=True))
@@ -258,7 +288,7 @@ def _row_json(row: Row) -> dict[str, Any]:
         "author": record.implementation.author,
         "seeds": row.seeds,
         "metrics": {
-            name: {"mean": _finite(e.mean), "low": _finite(e.low), "high": _finite(e.high)}
+            name: {"mean": finite(e.mean), "low": finite(e.low), "high": finite(e.high)}
             for name, e in row.metrics.items()
         },
         "claim": {"verdict": row.claim[0], "text": row.claim[1]} if row.claim else None,
@@ -268,7 +298,10 @@ def _row_json(row: Row) -> dict[str, Any]:
             "peak_memory_bytes": row.peak_memory_bytes,
             "peak_gpu_bytes": row.peak_gpu_bytes,
             "parameters": record.cost.parameters if record.cost else None,
-        },
+        }
+        if record.cost
+        else None,
+        "evidence": "self-reported" if row.predictions_only else row.verified or "runner-judged",
         "hyperparameters": record.implementation.hyperparameters,
         "departs": record.implementation.departs,
         "isolation": record.isolation,
@@ -296,12 +329,13 @@ def _claim_json(paper: str, claim: Claim, words: str) -> dict[str, Any]:
     }
 
 
-def _safe(text: str) -> str:
+def safe(text: str) -> str:
     """Return a contender's words so that they stay words: one line, and nothing that markdown would obey."""
     return re.sub(r"([\\|*`<\[\]])", r"\\\1", " ".join(text.split()))[:300]
 
 
-def _finite(number: float) -> float | None:
+def finite(number: float) -> float | None:
+    """Return a number that JSON knows, or None."""
     return float(number) if math.isfinite(number) else None
 
 
@@ -309,7 +343,8 @@ def _by(row: Row) -> str:
     return BY.get(row.record.implementation.kind, row.record.implementation.author)
 
 
-def _head(metric: str) -> str:
+def head(metric: str) -> str:
+    """Return a metric's label and which way is better."""
     known = parse(metric)
     return f"{known.label} {'↑' if known.higher_is_better else '↓'}"
 
@@ -322,15 +357,20 @@ def _spread(value: float) -> str:
     return f"{value:.4f}".removeprefix("0") if math.isfinite(value) else "–"
 
 
-def _seconds(value: float) -> str:
+def in_seconds(value: float) -> str:
+    """Return a time in words."""
+    if math.isnan(value):  # nobody ran it here
+        return ""
     return f"{value:.2f} s" if value < 9.995 else f"{value:,.0f} s"
 
 
-def _bytes(value: int) -> str:
+def in_bytes(value: int) -> str:
+    """Return a size in words."""
     return f"{value / 1e6:,.0f} MB" if value < 1e9 else f"{value / 1e9:.1f} GB"
 
 
-def _count(value: int | None) -> str:
+def counted(value: int | None) -> str:
+    """Return a count, short."""
     if value is None:
         return ""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):

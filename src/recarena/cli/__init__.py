@@ -1,4 +1,4 @@
-"""The command line: ``recarena run · board · check · new · ls · data · doctor``."""
+"""The command line: ``recarena --help`` lists the commands."""
 
 from __future__ import annotations
 

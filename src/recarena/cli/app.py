@@ -29,6 +29,8 @@ data = typer.Typer(no_args_is_help=True, help="Datasets: list, fetch, verify, de
 app.add_typer(data, name="data")
 metrics = typer.Typer(no_args_is_help=True, help="Metrics: what each one is, and which library prints it.")
 app.add_typer(metrics, name="metrics")
+question = typer.Typer(no_args_is_help=True, help="Questions: write one to take away.")
+app.add_typer(question, name="question")
 
 Benchmarks = Annotated[
     list[str] | None, typer.Option("--benchmark", "-b", help="A board, or a pattern such as 'ml-100k-*'. Repeatable.")
@@ -150,6 +152,31 @@ def board(
     write_boards(project, chosen)
     for one in chosen:
         print_board(project, one, markdown=markdown)
+
+
+@app.command()
+def compare(
+    one: Annotated[str, typer.Argument(help="A row of the board, such as fm/kim.")],
+    other: Annotated[str, typer.Argument(help="The row to compare it with.")],
+    benchmark: Annotated[str, typer.Option("--benchmark", "-b", help="The board.")],
+    markdown: Annotated[bool, typer.Option("--md", help="A markdown page.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_html: Annotated[bool, typer.Option("--html", help="One self-contained HTML file.")] = False,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw it: FILE.png or FILE.svg; both where FILE has no suffix.")
+    ] = None,
+    results: Results = None,
+) -> None:
+    """Set two rows of a board side by side: how sure the difference is, where it lies, what else differs, the cost."""
+    from recarena.cli.compare import compare as duel
+    from recarena.cli.project import Project
+
+    if markdown + as_json + as_html > 1:
+        raise typer.BadParameter("--md, --json and --html are three pages: choose one")
+    layout = "markdown" if markdown else "json" if as_json else "html" if as_html else "terminal"
+    project = Project(results)
+    (chosen,) = project.benchmarks([benchmark])
+    duel(project, (one, other), chosen, layout, figure)
 
 
 @app.command()
@@ -297,6 +324,67 @@ def metrics_pages(folder: Annotated[Path, typer.Argument(help="docs/metrics")]) 
     from recarena.cli.metrics import write_pages
 
     write_pages(folder)
+
+
+@question.command("export")
+def question_export(
+    benchmark: Annotated[str, typer.Argument(help="A benchmark.")],
+    folder: Annotated[Path, typer.Argument(help="Where to write: new, or empty.")],
+) -> None:
+    """Write a benchmark's questions, a folder for each fold, and what to hand back; never an answer."""
+    from recarena.cli.project import Project
+    from recarena.cli.submit import export_question
+
+    export_question(Project(), benchmark, folder)
+
+
+@app.command()
+def submit(
+    benchmark: Annotated[str, typer.Argument(help="The benchmark whose question was answered.")],
+    path: Annotated[Path, typer.Argument(help="A file (.npy, .parquet, .run), or a folder with one for each fold.")],
+    who: Annotated[str, typer.Option("--as", metavar="NAME", help="Your name: the row becomes PAPER/NAME.")],
+    paper: Annotated[str | None, typer.Option(help="The paper that you implemented, such as fm.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Write over what NAME handed in before.")] = False,
+    results: Results = None,
+) -> None:
+    """Hand in predictions without code: judged and ranked as everyone's, marked "predictions only"."""
+    from recarena.cli.project import Project
+    from recarena.cli.submit import submit_predictions
+
+    submit_predictions(Project(results), benchmark, path, who, paper, replace)
+
+
+@app.command()
+def verify(
+    record: Annotated[
+        list[Path], typer.Argument(help="Records (results/BOARD/ROW/seed-0.json), or folders of them: a row, a board.")
+    ],
+    who: Annotated[str, typer.Option("--as", metavar="NAME", help="Your name, as the board will show it.")],
+    other_packages: Annotated[
+        bool, typer.Option("--other-packages", help="Go on with the packages at hand; the receipt names what differs.")
+    ] = False,
+    results: Results = None,
+) -> None:
+    """Run records again from their commits and write receipts: was it reproduced? Ends with 1 if one was not."""
+    from recarena.cli.project import Project
+    from recarena.cli.verify import verify_records
+
+    wrong = verify_records(Project(results), record, who, other_packages)
+    raise typer.Exit(1 if wrong else 0)
+
+
+@app.command()
+def review(
+    implementation: Annotated[str, typer.Argument(help="PAPER/WHO.")],
+    benchmark: Benchmarks = None,
+    out: Annotated[Path | None, typer.Option(help="Write the page to a file in place of printing it.")] = None,
+    results: Results = None,
+) -> None:
+    """Write a review sheet: the reproducibility checklist from run facts, with blanks for people."""
+    from recarena.cli.project import Project
+    from recarena.cli.review import review as write_sheet
+
+    write_sheet(Project(results), implementation, benchmark or [], out)
 
 
 def _overrides(settings: list[str]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from recarena.boards.render import claims, costs, overview, ranking_table, standings
+from recarena.boards.render import claims, costs, evidence, overview, ranking_table, standings
 from recarena.boards.render import markdown as page
 from recarena.cli.project import Project
 from recarena.cli.show import console, note, short, table
@@ -70,6 +70,8 @@ def print_board(project: Project, benchmark: Benchmark, markdown: bool = False) 
         bold = {c: _best(frame[c], "↑" in c) for c in frame.columns if c.endswith(("↑", "↓"))}
         table(frame, alignment, title, bold)
         table(*costs(ranking))
+        for line in evidence(ranking):
+            note(line)
         if ranking.claims:
             table(*claims(ranking))
     for name, reason in made.not_ranked:

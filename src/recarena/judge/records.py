@@ -1,7 +1,8 @@
 """Records: one judged run each, as JSON a stranger can read, written whole or not at all.
 
 A record lies at ``results/<benchmark>/<paper>.<who>/<fold->seed-<n>.json``, its values per query beside it as
-``<fold->seed-<n>.<hash>.npz`` (at most 1 MB; larger ones lie in the cache). ``docs/record.schema.json`` is made from
+``<fold->seed-<n>.<hash>.npz`` (at most 1 MB; larger ones lie in the cache), and beside it, where somebody ran it again,
+``<fold->seed-<n>.receipt.json`` (``receipts.py``). ``docs/record.schema.json`` is made from
 the models here.
 """
 
@@ -25,6 +26,7 @@ from recarena.contract.errors import RecarenaError
 
 GIT_BYTES = 1_000_000
 FORMAT = 1
+RECEIPT = ".receipt.json"  # what others say who ran it again: beside the record, and none itself
 NAME_LETTERS = 100  # of a row's folder; a longer name ends in a hash
 Status = Literal["ok", "failed", "timeout", "skipped"]
 
@@ -51,8 +53,12 @@ class ImplementationFacts(_Strict):
     paper: str
     who: str
     author: str
-    kind: Literal["baseline", "implementation", "peer"]
-    code: str = Field(description="sha256 of the source that ran; a record of other code is stale")
+    kind: Literal["baseline", "implementation", "peer", "submission"] = Field(
+        description="submission: predictions only, made elsewhere by code that is not here"
+    )
+    code: str = Field(
+        description="sha256 of the source that ran; a record of other code is stale. Of a submission: of its files"
+    )
     departs: list[str] = Field(description="declared departures from the paper")
     deterministic: bool
     hyperparameters: dict[str, Any]
@@ -97,13 +103,13 @@ class Record(_Strict):
     seed: int
     environment: dict[str, Any] = Field(description="python and the packages that the source names; part of the key")
     machine: dict[str, Any] = Field(description="for reading the costs by; not part of the key")
-    isolation: Literal["process", "sandbox"]
+    isolation: Literal["process", "sandbox", "none"] = Field(description="none: a submission, which nobody ran here")
     limits: dict[str, Any] = Field(description="seconds, bytes, threads and device that the run was given")
     status: Status
     reason: str | None = Field(description="one sentence; null where status is ok")
     last_lines: list[str] = Field(description="traceback or last output of a run that failed")
     asks: dict[str, AskResult] = Field(description="empty unless status is ok")
-    cost: Cost | None = Field(description="null where the run was skipped before it began")
+    cost: Cost | None = Field(description="null where the run was skipped before it began, and for a submission")
     curve: list[dict[str, float]] = Field(description="what the implementation logged; never a board's number")
     values: Values | None
     test_looks: int = Field(description="how many versions of this implementation have been judged on this question")
@@ -127,6 +133,11 @@ def row_name(paper: str, who: str, overrides: Mapping[str, Any]) -> str:
     if len(name) > NAME_LETTERS:
         name = name[: NAME_LETTERS - 13] + "-" + hashlib.sha256(name.encode()).hexdigest()[:12]
     return name
+
+
+def submission_row(paper: str, who: str) -> str:
+    """Return the folder of a row of predictions only; no implementation, whatever its settings, has that name."""
+    return f"{paper}.{who}+predictions"
 
 
 def path_of(results: Path, benchmark: str, row: str, fold: str, seed: int, limited: int | None = None) -> Path:
@@ -168,7 +179,31 @@ def read(path: Path) -> Record:
 
 def paths(results: Path, benchmark: str) -> list[Path]:
     """Return the path of every record of a board, limited ones included, in a stable order."""
-    return sorted((results / benchmark).glob("**/*seed-*.json"))
+    return in_folder(results / benchmark)
+
+
+def in_folder(folder: Path) -> list[Path]:
+    """Return the path of every record below a folder, limited ones included, in a stable order."""
+    return sorted(path for path in folder.glob("**/*seed-*.json") if not path.name.endswith(RECEIPT))
+
+
+def looked(board: Path, paper: str, who: str, fold: str) -> set[str]:
+    """Return the versions of somebody's work for a paper that have been judged on a fold, whatever their row.
+
+    Args:
+        board: folder of the benchmark's records.
+        paper: as in the record.
+        who: as in the record.
+        fold: its name.
+    """
+    seen: set[str] = set()
+    for row in (f"{paper}.{who}", f"{paper}.{who}+*"):
+        for path in [*board.glob(f"{row}/*seed-*.json"), *board.glob(f"{row}/limited/*seed-*.json")]:
+            with suppress(RecarenaError):
+                record = read(path)
+                if record.benchmark.fold == fold:
+                    seen.update(record.looked)
+    return seen
 
 
 def write_values(values: Mapping[str, np.ndarray[Any, Any]], path: Path, cache: Path) -> Values:
