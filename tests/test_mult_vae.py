@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tests.conftest import ROOT, load_class
 
-from recarena import Interactions, Ragged, RankQueries, Run, Train, top_k
+from recarena import DetectQueries, Interactions, Ragged, RankQueries, Run, Train, top_k
 
 torch = pytest.importorskip("torch")
 
@@ -241,6 +241,19 @@ def test_own_validation_takes_a_fifth_of_the_items_and_hides_them(clusters):
     for shown, hidden, all_of in zip(queries.history, targets, clusters.interactions.histories(), strict=True):
         assert np.array_equal(np.sort(np.append(shown, hidden)), np.sort(all_of))
     assert len(selection.histories.values) == len(clusters.interactions) - len(targets.values)
+
+
+@pytest.mark.parametrize("suspicion", ["likelihood", "ratio"])
+def test_mixed_histories_are_more_suspicious_whatever_their_length(clusters, suspicion):
+    model, _ = fitted("mult_vae", clusters, suspicion=suspicion)
+    own, mixed = [[1, 2, 3, 4, 5, 6], [31, 32, 33]], [[1, 2, 3, 31, 32, 33], [4, 34, 35]]
+    score = model.detect(DetectQueries(Ragged.from_lists(own + mixed), 40))
+    assert score[:2].max() < score[2:].min()
+
+
+def test_a_suspicion_that_is_none_is_refused(clusters):
+    with pytest.raises(ValueError, match='suspicion is "mood", expected "likelihood" or "ratio"'):
+        fitted("mult_vae", clusters, suspicion="mood")
 
 
 def test_elbo_is_higher_for_histories_that_fit(clusters):

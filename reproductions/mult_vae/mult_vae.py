@@ -58,6 +58,7 @@ class MultVAE:
         n_epochs: passes over the users; the best of them on validation is kept.
         patience: stop after so many epochs without a better one; 0 never stops, as the authors.
         products: type of the numbers in the last layer's products; bfloat16 pays where the processor has units for it.
+        suspicion: "likelihood", or "ratio" to that of popular items; for detect asks.
     """
 
     n_hidden: int = 600
@@ -69,8 +70,11 @@ class MultVAE:
     n_epochs: int = 200
     patience: int = 0
     products: str = "float32"
+    suspicion: str = "likelihood"
 
     def fit(self, train: Train, run: Run) -> None:
+        if self.suspicion not in ("likelihood", "ratio"):
+            raise ValueError(f'mult_vae: suspicion is "{self.suspicion}", expected "likelihood" or "ratio"')
         self.device, self.count = run.device, popularity(train)
         self.random = torch.Generator(run.device).manual_seed(run.seed)
         selection = Selection(train, run)
@@ -133,8 +137,17 @@ class MultVAE:
         return bound
 
     def detect(self, queries: DetectQueries) -> Floats:
-        """Return (q,) how unlikely each history is: minus its lower bound, for each of its items."""
-        return -self.elbo(queries.history) / np.maximum(queries.history.lengths, 1)
+        """Return (q,) how unlikely each history is: minus its lower bound, for each of its items.
+
+        With ``suspicion = "ratio"`` what items drawn by their popularity would have is taken away (Ren et al.,
+        "Likelihood Ratios for Out-of-Distribution Detection", NeurIPS 2019).
+        """
+        history = queries.history
+        bound = self.elbo(history)
+        if self.suspicion == "ratio":
+            share = (self.count + 1) / (self.count + 1).sum()  # (n_items,)
+            bound = bound - np.bincount(history.rows(), np.log(share)[history.values], len(history))
+        return -bound / np.maximum(history.lengths, 1)
 
 
 class _Network(nn.Module):
