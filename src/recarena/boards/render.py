@@ -64,8 +64,10 @@ def _standings(ranking: Ranking, shown: Sequence[str]) -> tuple[pd.DataFrame, li
         cells |= {head(metric): _number(row.metrics[metric].mean) for metric in shown[1:]}
         cells |= {"claim": _claim_cell(row, ranking), "seeds": str(row.seeds)}
         lines.append((first.mean, 1, cells))
+    told: set[tuple[str, float]] = set()  # several files may be held against one published number
     for _, claim, _, _ in ranking.claims:
-        if claim.metric == shown[0]:
+        if claim.metric == shown[0] and (claim.model, claim.value) not in told:
+            told.add((claim.model, claim.value))
             cells = {"rank": "–", "implementation": f"*{safe(claim.model)}*", "by": "claim"}
             lines.append((claim.value, 0, cells | {head(shown[0]): f"*{_number(claim.value, claim.digits)}*"}))
     sign = -1 if parse(shown[0]).higher_is_better else 1
