@@ -146,26 +146,27 @@ def overview(boards: Sequence[Board]) -> str:
     """Return the board of boards."""
     rows = []
     for board in boards:
-        for ranking in board.rankings:
-            if not ranking.rows:
-                continue
+        ranked = [ranking for ranking in board.rankings if ranking.rows]
+        if len(ranked) > 1:  # a line of its own, and one for every ask
+            rows.append({"benchmark": board.about.name})
+        for ranking in ranked:
             first = ranking.metrics[0]
             leaders = [row for row in ranking.rows if row.rank == 1]
             judged = [words for _, claim, ours, words in ranking.claims if claim.comparable and ours is not None]
             met = sum(not words.startswith("short") for words in judged)
             rows.append(
                 {
-                    "benchmark": board.about.name,
-                    "first": ", ".join(shown_name(row) for row in leaders),
+                    "benchmark": board.about.name if len(ranked) == 1 else f"· {ranking.ask}",
+                    "first": _leading([shown_name(row) for row in leaders]),
                     "metric": head(first),
                     "score": _number(leaders[0].metrics[first].mean),
                     "± 95%": _spread(leaders[0].metrics[first].half_width),
                     "rows": str(len(ranking.rows)),
-                    "claims met": f"{met} of {len(judged)}" if judged else "",
+                    "claims": f"{met} of {len(judged)}" if judged else "",
                 }
             )
-    columns = ["benchmark", "first", "metric", "score", "± 95%", "rows", "claims met"]
-    frame = pd.DataFrame(rows, columns=columns)
+    columns = ["benchmark", "first", "metric", "score", "± 95%", "rows", "claims"]
+    frame = pd.DataFrame(rows, columns=columns).fillna("")
     table = "No board has a row yet: `recarena run` makes the first."
     if rows:
         table = as_table(frame, ["left", "left", "left", "right", "right", "right", "left"])
@@ -176,7 +177,7 @@ def overview(boards: Sequence[Board]) -> str:
                 "# The boards",
                 table,
                 "Boards: " + " · ".join(f"[{b.about.name}]({b.about.name}/README.md)" for b in boards),
-                'Implementations named together under "first" cannot be told apart. "claims met" counts the claims of '
+                '"+1" under "first": one more row cannot be told apart from it. "claims" counts the claims of '
                 "the same protocol that are reproduced or exceeded; each board lists the others with the reason.",
                 "[How to read a board](../docs/reading-a-board.md)",
             ]
@@ -244,6 +245,11 @@ def shown_name(row: Row) -> str:
 def _mark(row: Row) -> str:
     marks = (PREDICTIONS_ONLY if row.predictions_only else "") + (RUN_AGAIN if row.verified else "")
     return f" {marks}" if marks else ""
+
+
+def _leading(names: Sequence[str]) -> str:
+    """Name one row, and say how many more share its rank."""
+    return names[0] + (f" +{len(names) - 1}" if len(names) > 1 else "")
 
 
 def _claim_cell(row: Row, ranking: Ranking) -> str:
