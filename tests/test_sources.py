@@ -448,5 +448,5 @@ def test_where_the_mirror_has_real_times_its_order_is_theirs():
 
 def test_what_the_next_item_board_needs():
     assert load_benchmark(ROOT, "ml-1m-next").needs == {"order"}
-    assert load_benchmark(ROOT, "ml-100k-rate").needs == {"time"}
-    assert load_benchmark(ROOT, "ml-1m-rate").needs == frozenset()
+    assert load_benchmark(ROOT, "ml-100k-rate").needs == {"time", "users", "items"}
+    assert load_benchmark(ROOT, "ml-1m-rate").needs == {"users", "items"}
