@@ -39,8 +39,8 @@ class Raw:
     """Interactions as the raw file has them, one row per (user, item) pair, in the file's order.
 
     Attributes:
-        user: (n,) raw ids, int64 or text.
-        item: (n,) raw ids, int64 or text.
+        user: (n,) raw ids, int32, int64 or text.
+        item: (n,) raw ids, int32, int64 or text.
         value: (n,) float32 ratings, or None where the source says only what happened.
         time: (n,) int64 seconds since 1970 (UTC), or None where the source does not give every row's time.
         order: (n,) int64 place in the user's chronological order, -1 where unknown; only from a source that gives

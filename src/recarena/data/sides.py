@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from recarena.contract.arrays import Floats, Ints, Ragged
 from recarena.contract.features import Features, Texts
 
-Ids = NDArray[Any]  # int64, or numpy's fixed-width text
+Ids = NDArray[Any]  # int32 or int64, or numpy's fixed-width text; widen before multiplying
 
 
 @dataclass(frozen=True, eq=False)
